@@ -1,0 +1,58 @@
+// Package steering compiles a spec, a health view, shares and overrides into an immutable
+// Table, and picks from it. Compile and Table.Pick are pure: time and randomness are fields of
+// their inputs. Engine.Run owns the only goroutine; it recompiles when an input's version
+// changes and publishes the table by one atomic pointer store.
+package steering
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Spec is what the operator configured. It is immutable after it was handed to the engine.
+type Spec struct {
+	Backends []Backend
+	Pools    []Pool
+	Hosts    []Host
+}
+
+// Backend is one steerable answer: either a CNAME target or addresses, never both.
+type Backend struct {
+	Name string
+	// CNAME is the provider's host name, canonical: lower case, with the final dot.
+	CNAME string
+	// Addresses are answered as A and AAAA.
+	Addresses []netip.Addr
+}
+
+// Pool holds backends that are used together.
+type Pool struct {
+	Name    string
+	Members []Member
+}
+
+// Member is a backend's place in a pool.
+type Member struct {
+	Backend string
+	Weight  uint32 // relative; 0 drains; at most 1,000,000
+}
+
+// Stickiness says what stays the same for one client.
+type Stickiness string
+
+const (
+	// Spread divides queries by a low-discrepancy sequence; the types of one lookup agree.
+	Spread Stickiness = "spread"
+	// Sticky gives a client prefix the same backend for as long as shares allow.
+	Sticky Stickiness = "sticky"
+)
+
+// Host is a steered name.
+type Host struct {
+	Name       string        // canonical: lower case, with the final dot
+	TTL        time.Duration // 1 s to 1 h
+	Pools      []string      // tried in this order; the first with a usable member answers
+	Stickiness Stickiness
+	// Ramp is how long a backend takes from its return to its full share; 0: at once.
+	Ramp time.Duration
+}
