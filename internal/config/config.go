@@ -1,0 +1,383 @@
+package config
+
+import (
+	"time"
+
+	"pointsman/internal/secret"
+)
+
+// Config is a checked configuration: names are unique, references resolve, values are within
+// their limits and every default is filled in. It is immutable once Load has returned it.
+type Config struct {
+	// Node is this node's name, unique among the nodes that share a store.
+	Node string `koanf:"node" syntax:"name"`
+	// Vantage is where this node's probes run; several nodes may share one.
+	Vantage string `koanf:"vantage" syntax:"name"`
+	// Roles are the parts that this node runs.
+	Roles []Role `koanf:"roles" oneof:"dns probe edge admin"`
+	// StateDir holds the journal and the last known good state; the service makes it 0700.
+	StateDir string `koanf:"state_dir"`
+
+	Log     Log     `koanf:"log"`
+	Store   Store   `koanf:"store"`
+	DNS     DNS     `koanf:"dns"`
+	Probing Probing `koanf:"probing"`
+
+	// Zones are the DNS zones that this node answers for.
+	Zones []Zone `koanf:"zones"`
+	// Backends are the answers to steer between.
+	Backends []Backend `koanf:"backends"`
+	// Pools are backends that are used together.
+	Pools []Pool `koanf:"pools"`
+	// Hosts are the steered names.
+	Hosts []Host `koanf:"hosts"`
+	// Providers are the purge APIs of CDNs and of Pointsman's own edge.
+	Providers []Provider `koanf:"providers"`
+
+	Edge  Edge  `koanf:"edge"`
+	Purge Purge `koanf:"purge"`
+	Admin Admin `koanf:"admin"`
+}
+
+// Role is a part of the process that a node may run.
+type Role string
+
+// The roles.
+const (
+	RoleDNS   Role = "dns"   // the authoritative nameserver
+	RoleProbe Role = "probe" // probing of backends
+	RoleEdge  Role = "edge"  // the caching reverse proxy
+	RoleAdmin Role = "admin" // admin API, console and /metrics
+)
+
+// HasRole reports whether this node runs r.
+func (c *Config) HasRole(r Role) bool {
+	for _, have := range c.Roles {
+		if have == r {
+			return true
+		}
+	}
+	return false
+}
+
+// Log says how this node logs, to standard error.
+type Log struct {
+	// Level is the least level that is written.
+	Level string `koanf:"level" oneof:"debug info warn error"`
+	// Format is how a line looks.
+	Format string `koanf:"format" oneof:"text json"`
+}
+
+// The kinds of store.
+const (
+	StoreBolt  = "bolt"  // one node: a file in the state directory
+	StoreRedis = "redis" // many nodes: a Redis or Valkey server
+)
+
+// Store is where nodes keep what outlives a restart.
+type Store struct {
+	// Kind is bolt for one node with one file, redis for state shared by many nodes.
+	Kind string `koanf:"kind" oneof:"bolt redis"`
+	// Redis is required for kind redis and refused for bolt; nil otherwise.
+	Redis *Redis `koanf:"redis"`
+}
+
+// Redis is a Redis or Valkey server.
+type Redis struct {
+	// Address is host:port.
+	Address string `koanf:"address" required:"yes" syntax:"hostport"`
+	// Username is for ACLs; empty means the default user.
+	Username string `koanf:"username"`
+	// PasswordFile names a file that holds the password.
+	PasswordFile string `koanf:"password_file" secret:"password"`
+	// PasswordEnv names an environment variable that holds the password.
+	PasswordEnv string `koanf:"password_env" secret:"password"`
+	// Prefix begins every key of ours, so that several clusters can share a server.
+	Prefix string `koanf:"prefix"`
+	// TLS turns TLS on, `{}` for the system's roots; nil means plain TCP.
+	TLS *ClientTLS `koanf:"tls"`
+
+	// Password is read by Load from PasswordFile or PasswordEnv; zero without either.
+	Password secret.String `koanf:"-"`
+}
+
+// ClientTLS is how we verify a server.
+type ClientTLS struct {
+	// CAFile names PEM certificates to trust instead of the system's; empty: the system's.
+	CAFile string `koanf:"ca_file"`
+	// ServerName is verified instead of the address's host; empty: the address's host.
+	ServerName string `koanf:"server_name" syntax:"hostname"`
+}
+
+// DNS is the nameserver.
+type DNS struct {
+	// Listen holds address:port pairs, each served over UDP and TCP.
+	Listen []string `koanf:"listen" required:"yes" syntax:"listen"`
+}
+
+// Probing holds the defaults of every backend's probe, and the budget.
+type Probing struct {
+	// Interval is the time from one probe's start to the next one's.
+	Interval time.Duration `koanf:"interval" min:"100ms" max:"1h"`
+	// Timeout is the most time one probe may take.
+	Timeout time.Duration `koanf:"timeout" min:"10ms" max:"1m"`
+	// Rise is how many successes in a row bring a backend back.
+	Rise int `koanf:"rise" min:"1" max:"100"`
+	// Fall is how many failures in a row take a backend out.
+	Fall int `koanf:"fall" min:"1" max:"100"`
+	// Budget is the most probes a second on this node.
+	Budget int `koanf:"budget" min:"1" max:"100000"`
+}
+
+// Zone is a DNS zone that this node is authoritative for.
+type Zone struct {
+	// Name is the zone's apex, such as example.com. Load makes it lower case and takes a
+	// final dot away.
+	Name string `koanf:"name" required:"yes" syntax:"hostname"`
+	// TTL is that of records that do not say otherwise, and of NS and SOA.
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h"`
+	// SOA is the zone's start of authority.
+	SOA SOA `koanf:"soa"`
+	// NS are the zone's nameservers, at least one; a name without a dot is relative.
+	NS []string `koanf:"ns" required:"yes" syntax:"hostname"`
+	// Records are the static records.
+	Records []Record `koanf:"records"`
+}
+
+// SOA is a start of authority (RFC 1035 §3.3.13). The serial comes from the configuration's
+// version, the primary is the zone's first NS.
+type SOA struct {
+	// Mbox is the mailbox with a dot for the @: hostmaster.example.com. Its default is
+	// hostmaster in the zone.
+	Mbox string `koanf:"mbox" syntax:"hostname"`
+	// Refresh is how often secondaries look for a new serial.
+	Refresh time.Duration `koanf:"refresh" min:"1s" max:"168h"`
+	// Retry is how long secondaries wait after a failed refresh.
+	Retry time.Duration `koanf:"retry" min:"1s" max:"168h"`
+	// Expire is when secondaries give up; at least Refresh plus Retry.
+	Expire time.Duration `koanf:"expire" min:"1s" max:"8760h"`
+	// NegativeTTL is how long resolvers keep a negative answer (RFC 2308 §4).
+	NegativeTTL time.Duration `koanf:"negative_ttl" min:"1s" max:"3h"`
+}
+
+// Record is a static record.
+type Record struct {
+	// Name is relative to the zone; @ is the zone itself.
+	Name string `koanf:"name" required:"yes"`
+	// Type is the record's type in words: A, AAAA, CNAME, TXT. Load makes it upper case.
+	Type string `koanf:"type" required:"yes"`
+	// TTL is this record's own; 0 stands for the zone's and comes from leaving it out.
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h"`
+	// Data is what a zone file would hold after the type. The nameserver parses it.
+	Data string `koanf:"data" required:"yes"`
+}
+
+// Backend is one steerable answer: a CNAME or addresses, never both.
+type Backend struct {
+	// Name is unique among backends.
+	Name string `koanf:"name" required:"yes" syntax:"name"`
+	// CNAME is the provider's host name for our content; lower case, without a final dot.
+	CNAME string `koanf:"cname" syntax:"hostname"`
+	// Addresses are IPv4 and IPv6 addresses, answered as A and AAAA.
+	Addresses []string `koanf:"addresses" syntax:"ip"`
+	// Provider names whose API purges this backend; empty: nobody does.
+	Provider string `koanf:"provider"`
+	// Probe says how the backend's health is measured.
+	Probe Probe `koanf:"probe"`
+}
+
+// The kinds of probe.
+const (
+	ProbeHTTP = "http" // an HTTP or HTTPS request
+	ProbeTCP  = "tcp"  // a TCP connection
+)
+
+// Probe is how a backend's health is measured.
+type Probe struct {
+	// Kind is http for a request or tcp for a mere connection.
+	Kind string `koanf:"kind" oneof:"http tcp"`
+	// URL is what an http probe fetches. Required for it, refused for tcp.
+	URL string `koanf:"url" syntax:"url"`
+	// Address is the host:port that a tcp probe dials. For http it is what to dial instead
+	// of the URL's host and port; empty: those.
+	Address string `koanf:"address" syntax:"hostport"`
+	// Host is the Host header and the TLS server name, when not the URL's.
+	Host string `koanf:"host" syntax:"hostname"`
+	// Method of an http probe.
+	Method string `koanf:"method" oneof:"GET HEAD"`
+	// Headers are sent with an http probe.
+	Headers []Header `koanf:"headers"`
+	// CAFile names PEM certificates to trust instead of the system's; empty: the system's.
+	CAFile string `koanf:"ca_file"`
+	// Expect is what a good answer looks like; http only.
+	Expect Expect `koanf:"expect"`
+	// Interval is probing.interval for this backend.
+	Interval time.Duration `koanf:"interval" min:"100ms" max:"1h"`
+	// Timeout is probing.timeout for this backend.
+	Timeout time.Duration `koanf:"timeout" min:"10ms" max:"1m"`
+	// Rise is probing.rise for this backend.
+	Rise int `koanf:"rise" min:"1" max:"100"`
+	// Fall is probing.fall for this backend.
+	Fall int `koanf:"fall" min:"1" max:"100"`
+}
+
+// Header is an HTTP header field.
+type Header struct {
+	// Name is the field's name, in any case.
+	Name string `koanf:"name" required:"yes" syntax:"token"`
+	// Value is sent as it stands; in expect it must occur in the field's value, and empty
+	// means that any value will do.
+	Value string `koanf:"value"`
+}
+
+// Expect is what an http probe's answer must look like.
+type Expect struct {
+	// Status are the good status codes; empty: every 2xx.
+	Status []int `koanf:"status" min:"100" max:"599"`
+	// Body must occur in the answer's first 64 KiB; empty: anything.
+	Body string `koanf:"body"`
+	// Headers must all be there.
+	Headers []Header `koanf:"headers"`
+}
+
+// Pool holds backends that are used together, by weight.
+type Pool struct {
+	// Name is unique among pools.
+	Name string `koanf:"name" required:"yes" syntax:"name"`
+	// Members are the pool's backends, each at most once.
+	Members []Member `koanf:"members" required:"yes"`
+}
+
+// Member is a backend's place in a pool.
+type Member struct {
+	// Backend names one of backends.
+	Backend string `koanf:"backend" required:"yes"`
+	// Weight is relative to the other members'; 0 drains.
+	Weight int `koanf:"weight" min:"0" max:"1000000"`
+}
+
+// The values of Host.Stickiness.
+const (
+	Spread = "spread"
+	Sticky = "sticky"
+)
+
+// Host is a steered name.
+type Host struct {
+	// Name is the full name, in one of the zones; lower case, without a final dot.
+	Name string `koanf:"name" required:"yes" syntax:"hostname"`
+	// TTL is how long resolvers may keep an answer.
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"1h"`
+	// Pools are tried in this order: the first with a usable member answers.
+	Pools []string `koanf:"pools" required:"yes"`
+	// Stickiness is spread (each query on its own) or sticky (a client prefix keeps its
+	// backend for as long as the shares allow).
+	Stickiness string `koanf:"stickiness" oneof:"spread sticky"`
+	// Ramp is how long a backend that comes back takes to its full share; 0s: at once.
+	Ramp time.Duration `koanf:"ramp" min:"0s" max:"1h"`
+}
+
+// The kinds of provider.
+const (
+	ProviderEdge       = "edge"
+	ProviderFastly     = "fastly"
+	ProviderCloudflare = "cloudflare"
+)
+
+// Provider is a purge API.
+type Provider struct {
+	// Name is unique among providers.
+	Name string `koanf:"name" required:"yes" syntax:"name"`
+	// Kind is which API it speaks.
+	Kind string `koanf:"kind" required:"yes"`
+	// ServiceID is Fastly's identifier of the service; required for kind fastly.
+	ServiceID string `koanf:"service_id"`
+	// ZoneID is Cloudflare's identifier of the zone, 32 hex digits; required for kind
+	// cloudflare.
+	ZoneID string `koanf:"zone_id"`
+	// Nodes are the admin API's base URLs of every node that has an edge; required for kind
+	// edge.
+	Nodes []string `koanf:"nodes" syntax:"url"`
+	// BaseURL replaces the vendor's API address, as for a stand-in; empty: the vendor's.
+	BaseURL string `koanf:"base_url" syntax:"url"`
+	// CAFile names PEM certificates to trust instead of the system's; empty: the system's.
+	CAFile string `koanf:"ca_file"`
+	// TokenFile names a file that holds the API token.
+	TokenFile string `koanf:"token_file" secret:"token"`
+	// TokenEnv names an environment variable that holds the API token.
+	TokenEnv string `koanf:"token_env" secret:"token"`
+
+	// Token is read by Load from TokenFile or TokenEnv; zero without either.
+	Token secret.String `koanf:"-"`
+}
+
+// Edge is the caching reverse proxy of this node.
+type Edge struct {
+	// Listen holds address:port pairs for HTTP.
+	Listen []string `koanf:"listen" required:"yes" syntax:"listen"`
+	// Memory is the most bytes of cached objects.
+	Memory Bytes `koanf:"memory" min:"1MiB" max:"1TiB"`
+	// Sites are the host names that the edge serves; another one is refused.
+	Sites []Site `koanf:"sites"`
+}
+
+// Site is what the edge serves for some host names.
+type Site struct {
+	// Hosts are the names in the Host header; lower case, without a final dot.
+	Hosts []string `koanf:"hosts" required:"yes" syntax:"hostname"`
+	// Origin is the base URL that misses are fetched from: scheme and host alone.
+	Origin string `koanf:"origin" required:"yes" syntax:"url"`
+	// StaleIfError is how long a stale object may answer for a failing origin when the
+	// origin's answer does not say (RFC 5861 §4).
+	StaleIfError time.Duration `koanf:"stale_if_error" min:"0s" max:"8760h"`
+}
+
+// The values of Purge.Durability.
+const (
+	DurabilityLocal      = "local"
+	DurabilityReplicated = "replicated"
+)
+
+// Purge is how purges are delivered.
+type Purge struct {
+	// Deadline is after which a delivery that never succeeded is failed.
+	Deadline time.Duration `koanf:"deadline" min:"1m" max:"720h"`
+	// Verify fetches through each CDN and compares before a purge is called verified.
+	Verify bool `koanf:"verify"`
+	// Durability is local (this node's disk is enough to say yes) or replicated (a purge
+	// that only this node would know is refused).
+	Durability string `koanf:"durability" oneof:"local replicated"`
+}
+
+// Admin is the admin API, with the console and /metrics.
+type Admin struct {
+	// Listen is one address:port. Elsewhere than on loopback TLS and tokens are required.
+	Listen string `koanf:"listen" required:"yes" syntax:"listen"`
+	// TLS turns TLS on; nil means plain HTTP.
+	TLS *ServerTLS `koanf:"tls"`
+	// Tokens are who may call the API. Without any, loopback needs none.
+	Tokens []Token `koanf:"tokens"`
+}
+
+// ServerTLS is our certificate.
+type ServerTLS struct {
+	// CertFile names the certificate chain in PEM.
+	CertFile string `koanf:"cert_file" required:"yes"`
+	// KeyFile names the private key in PEM; it must not be readable by others.
+	KeyFile string `koanf:"key_file" required:"yes"`
+}
+
+// Token is a caller of the admin API.
+type Token struct {
+	// Name is unique among tokens and stands in the audit log.
+	Name string `koanf:"name" required:"yes" syntax:"name"`
+	// TokenFile names a file that holds the token.
+	TokenFile string `koanf:"token_file" secret:"token"`
+	// TokenEnv names an environment variable that holds the token.
+	TokenEnv string `koanf:"token_env" secret:"token"`
+	// Scopes are what the token may do.
+	Scopes []string `koanf:"scopes" required:"yes" oneof:"read purge steer config admin"`
+
+	// Token is read by Load from TokenFile or TokenEnv.
+	Token secret.String `koanf:"-"`
+}
