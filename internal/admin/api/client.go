@@ -59,9 +59,9 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Explain reads why a client gets the answer it gets. client may be an address or a prefix.
-func (c *Client) Explain(ctx context.Context, name, client string) (json.RawMessage, error) {
+func (c *Client) Explain(ctx context.Context, name, client string) (Explanation, error) {
 	q := url.Values{"name": {name}, "client": {client}}
-	return call[json.RawMessage](ctx, c, http.MethodGet, "/v1/explain?"+q.Encode(), nil, nil)
+	return call[Explanation](ctx, c, http.MethodGet, "/v1/explain?"+q.Encode(), nil, nil)
 }
 
 // Events reads the events after a sequence, oldest first.

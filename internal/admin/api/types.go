@@ -7,24 +7,24 @@ import (
 
 // Status is everything an operator wants to see first, with the age of each part.
 type Status struct {
-	Node          string        `json:"node"`
-	Version       string        `json:"version"`
-	Started       time.Time     `json:"started"`
-	Now           time.Time     `json:"now"`
-	Ready         bool          `json:"ready"`
-	Roles         []string      `json:"roles"`
-	ConfigHash    string        `json:"config_hash"`
-	ConfigLoaded  time.Time     `json:"config_loaded"`
-	TableVersion  uint64        `json:"table_version"`
-	TableHash     string        `json:"table_hash"`
-	TableCompiled time.Time     `json:"table_compiled"`
-	Store         StoreStatus   `json:"store"`
-	Hosts         []HostStatus  `json:"hosts"`
-	Backends      []Backend     `json:"backends"`
-	Overrides     []Override    `json:"overrides"`
-	Drill         *Drill        `json:"drill,omitempty"` // the one that runs, if any
-	Edge          *EdgeStatus   `json:"edge,omitempty"`
-	Warnings      []string      `json:"warnings,omitempty"`
+	Node          string       `json:"node"`
+	Version       string       `json:"version"`
+	Started       time.Time    `json:"started"`
+	Now           time.Time    `json:"now"`
+	Ready         bool         `json:"ready"`
+	Roles         []string     `json:"roles"`
+	ConfigHash    string       `json:"config_hash"`
+	ConfigLoaded  time.Time    `json:"config_loaded"`
+	TableVersion  uint64       `json:"table_version"`
+	TableHash     string       `json:"table_hash"`
+	TableCompiled time.Time    `json:"table_compiled"`
+	Store         StoreStatus  `json:"store"`
+	Hosts         []HostStatus `json:"hosts"`
+	Backends      []Backend    `json:"backends"`
+	Overrides     []Override   `json:"overrides"`
+	Drill         *Drill       `json:"drill,omitempty"` // the one that runs, if any
+	Edge          *EdgeStatus  `json:"edge,omitempty"`
+	Warnings      []string     `json:"warnings,omitempty"`
 }
 
 // StoreStatus says whether the shared store is within reach.
@@ -89,6 +89,48 @@ type Override struct {
 	Expires time.Time `json:"expires,omitzero"`
 	For     string    `json:"for,omitempty"`
 	Local   bool      `json:"local,omitempty"`
+}
+
+// Explanation is why a client gets the answer it gets, step by step.
+type Explanation struct {
+	Name          string        `json:"name"`
+	Client        string        `json:"client"` // the prefix that was looked at
+	Now           time.Time     `json:"now"`
+	TableVersion  uint64        `json:"table_version"`
+	TableHash     string        `json:"table_hash"`
+	TableCompiled time.Time     `json:"table_compiled"`
+	Steps         []ExplainStep `json:"steps"`
+	Shares        []ExplainPart `json:"shares"` // what each backend gets of all clients
+	// Backend, Pool, Reason, Answer and TTL are the decision for one draw of this client.
+	Backend string   `json:"backend"`
+	Pool    string   `json:"pool"`
+	Reason  string   `json:"reason"`
+	Answer  []string `json:"answer"`
+	TTL     uint32   `json:"ttl_seconds"`
+	Scope   uint8    `json:"scope"` // ECS scope for which this holds; 0: everyone
+	Sticky  bool     `json:"sticky"`
+}
+
+// ExplainStep is one step on the way to an answer.
+type ExplainStep struct {
+	What   string         `json:"what"`
+	Detail string         `json:"detail"`
+	Inputs []ExplainInput `json:"inputs,omitempty"`
+}
+
+// ExplainInput is a fact that a step used, where it came from and how old it is.
+type ExplainInput struct {
+	Name   string    `json:"name"`
+	Value  string    `json:"value"`
+	Source string    `json:"source"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+// ExplainPart is one backend's share of a name.
+type ExplainPart struct {
+	Backend string  `json:"backend"`
+	Pool    string  `json:"pool"`
+	Share   float64 `json:"share"`
 }
 
 // Event is something that changed, for the live views. Sequence rises on one node.
