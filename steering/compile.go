@@ -1,0 +1,315 @@
+package steering
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// weightUnit is what a configured weight of 1 counts in a table, so that the factors of a
+// ramp keep six digits in integers. Integers divide alike on every machine; floats may not.
+const weightUnit = 1_000_000
+
+// Compile makes the table that in describes. It is pure: the same inputs give the same
+// content and Hash on every node, in whatever order backends, pools, members, hosts and
+// overrides stand. The table keeps in (for explanations), so in must not change afterwards.
+//
+// For each host the first pool that has a usable, undrained member with a weight answers.
+// When no pool has one, health is ignored (ReasonAllDown); when even then nothing is left
+// because all is drained or weighs 0, the first pool answers in equal parts (ReasonDrained).
+// A pin to a backend of the host comes before all that.
+//
+// The error holds every mistake of the spec, joined. A table with a host that has no answer
+// is an error too; it can't be published.
+func Compile(in Inputs) (*Table, error) {
+	if err := validate(in.Spec); err != nil {
+		return nil, fmt.Errorf("compiling table %d: %w", in.Version, err)
+	}
+	c := newCompiler(in)
+	t := &Table{
+		Version:    in.Version,
+		CompiledAt: in.Now,
+		plans:      make(map[string]*plan, len(in.Spec.Hosts)),
+		hosts:      make([]string, 0, len(in.Spec.Hosts)),
+		compiler:   c,
+	}
+	for i := range in.Spec.Hosts {
+		h := &in.Spec.Hosts[i]
+		p := c.host(h, nil)
+		if len(p.candidates) == 0 {
+			return nil, fmt.Errorf("compiling table %d: host %q has no answer", in.Version, h.Name)
+		}
+		t.plans[h.Name] = p
+		t.hosts = append(t.hosts, h.Name)
+	}
+	slices.Sort(t.hosts)
+	t.Hash = t.digest()
+	return t, nil
+}
+
+// compiler holds one compilation's inputs, indexed. It is read-only once built.
+type compiler struct {
+	in      Inputs
+	hosts   map[string]*Host
+	answers map[string]answer
+	pools   map[string][]Member // members in the order of their backends' names
+	orders  orders
+}
+
+// answer is what a backend puts into a response.
+type answer struct {
+	cname  string
+	v4, v6 []netip.Addr
+}
+
+func newCompiler(in Inputs) *compiler {
+	c := &compiler{
+		in:      in,
+		hosts:   make(map[string]*Host, len(in.Spec.Hosts)),
+		answers: make(map[string]answer, len(in.Spec.Backends)),
+		pools:   make(map[string][]Member, len(in.Spec.Pools)),
+		orders:  newOrders(in.Overrides, in.Now),
+	}
+	for i := range in.Spec.Hosts {
+		c.hosts[in.Spec.Hosts[i].Name] = &in.Spec.Hosts[i]
+	}
+	for _, b := range in.Spec.Backends {
+		c.answers[b.Name] = newAnswer(b)
+	}
+	for _, p := range in.Spec.Pools {
+		c.pools[p.Name] = slices.SortedFunc(slices.Values(p.Members), func(a, b Member) int {
+			return cmp.Compare(a.Backend, b.Backend)
+		})
+	}
+	return c
+}
+
+func newAnswer(b Backend) answer {
+	a := answer{cname: b.CNAME}
+	for _, addr := range b.Addresses {
+		if addr = addr.Unmap(); addr.Is4() {
+			a.v4 = append(a.v4, addr)
+		} else {
+			a.v6 = append(a.v6, addr)
+		}
+	}
+	slices.SortFunc(a.v4, netip.Addr.Compare)
+	slices.SortFunc(a.v6, netip.Addr.Compare)
+	return a
+}
+
+// standing is one member's position before the ladder is walked.
+type standing struct {
+	backend, pool string
+	usable        bool
+	drained       bool
+	weight        uint64 // in weightUnits; 0 takes nothing
+}
+
+// able reports whether the member may answer when health counts, or when it does not.
+func (s standing) able(ignoreHealth bool) bool {
+	return (s.usable || ignoreHealth) && !s.drained && s.weight > 0
+}
+
+// host compiles one host. With a trace it also writes down every step; the plan is the same.
+func (c *compiler) host(h *Host, tr *Trace) *plan {
+	tr.host(h)
+	tr.overrides(c.orders, h.Name)
+	rungs := make([][]standing, 0, len(h.Pools))
+	for i, name := range h.Pools {
+		rungs = append(rungs, c.pool(h, i, name, tr))
+	}
+	chosen, reason := c.pinned(h, rungs, tr)
+	if chosen == nil {
+		chosen, reason = ladder(rungs)
+		tr.ladder(chosen, reason)
+	}
+	p := &plan{
+		host:   h.Name,
+		ttl:    uint32(h.TTL.Seconds()),
+		sticky: h.Stickiness == Sticky,
+		reason: reason,
+	}
+	p.fill(c, chosen, rungs)
+	tr.mixture(p.candidates)
+	return p
+}
+
+// pool takes stock of a pool's members for one host.
+func (c *compiler) pool(h *Host, index int, name string, tr *Trace) []standing {
+	members := c.pools[name]
+	rung := make([]standing, 0, len(members))
+	step := tr.pool(index, name)
+	for _, m := range members {
+		s := standing{backend: m.Backend, pool: name}
+		health := c.in.View.Of(m.Backend)
+		s.usable = health.State.Usable()
+		out := c.orders.drain(h.Name, m.Backend)
+		s.drained = out != nil
+		weighted := c.orders.weight(h.Name, m.Backend)
+		weight := m.Weight
+		if weighted != nil {
+			weight = min(weighted.Weight, maxWeight)
+		}
+		factor := c.factor(h, m.Backend)
+		s.weight = scale(weight, factor)
+		rung = append(rung, s)
+		step.member(c.in, m, health, out, weighted, factor)
+	}
+	step.close(rung)
+	return rung
+}
+
+// factor is how much of its weight a backend has on a host. A host without a ramp takes a
+// returning backend back at once.
+func (c *compiler) factor(h *Host, backend string) float64 {
+	if h.Ramp == 0 {
+		return 1
+	}
+	return c.in.Shares.Factor(backend)
+}
+
+// scale turns a weight and a factor into weightUnits. A weight above 0 never becomes 0 by a
+// small factor, nor by one that is not a number.
+func scale(weight uint32, factor float64) uint64 {
+	if weight == 0 {
+		return 0
+	}
+	parts := uint64(1)
+	switch {
+	case factor >= 1:
+		parts = weightUnit
+	case factor > 0:
+		parts = max(1, uint64(math.Round(factor*weightUnit)))
+	}
+	return uint64(weight) * parts
+}
+
+// pinned returns the backend that an operator's pin gives everything to, or nil.
+func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, Reason) {
+	for i := range c.orders.pins {
+		pin := &c.orders.pins[i]
+		if !pin.Covers(h.Name) {
+			continue
+		}
+		s := find(rungs, pin.Backend)
+		if s == nil {
+			tr.pinIgnored(pin, "the backend is in none of this host's pools")
+			continue
+		}
+		if later := c.orders.drainAfter(pin, h.Name); later != nil {
+			tr.pinIgnored(pin, "the backend was drained later, by "+later.ID)
+			continue
+		}
+		tr.pinned(pin, s)
+		return []standing{{backend: s.backend, pool: s.pool, weight: weightUnit}}, ReasonPinned
+	}
+	return nil, ""
+}
+
+// find returns the first standing of a backend, or nil.
+func find(rungs [][]standing, backend string) *standing {
+	for _, rung := range rungs {
+		for i := range rung {
+			if rung[i].backend == backend {
+				return &rung[i]
+			}
+		}
+	}
+	return nil
+}
+
+// ladder walks the pools down and returns the members that answer, and why. Its result is
+// never empty as long as the first pool has a member.
+func ladder(rungs [][]standing) ([]standing, Reason) {
+	for i, rung := range rungs {
+		if able := filter(rung, func(s standing) bool { return s.able(false) }); len(able) > 0 {
+			if i == 0 {
+				return able, ReasonPool
+			}
+			return able, ReasonFallback
+		}
+	}
+	for _, rung := range rungs {
+		if able := filter(rung, func(s standing) bool { return s.able(true) }); len(able) > 0 {
+			return able, ReasonAllDown
+		}
+	}
+	// Everything is drained or weighs nothing. The first pool answers in equal parts, by its
+	// usable members if it has any: an answer that may work beats one that is known not to.
+	last := filter(rungs[0], func(s standing) bool { return s.usable })
+	if len(last) == 0 {
+		last = slices.Clone(rungs[0])
+	}
+	for i := range last {
+		last[i].weight = weightUnit
+	}
+	return last, ReasonDrained
+}
+
+func filter(rung []standing, keep func(standing) bool) []standing {
+	var kept []standing
+	for _, s := range rung {
+		if keep(s) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// fill turns the chosen members into candidates, and lists the share of every backend of the
+// host: one row each, by pool in the host's order, then by name.
+func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
+	total := uint64(0)
+	for _, s := range chosen {
+		total += s.weight
+	}
+	p.candidates = make([]candidate, 0, len(chosen))
+	taken := make(map[string]Share, len(chosen))
+	sum := uint64(0)
+	for _, s := range chosen {
+		sum += s.weight
+		a := c.answers[s.backend]
+		p.candidates = append(p.candidates, candidate{
+			decision: Decision{
+				Host: p.host, Backend: s.backend, Pool: s.pool, Reason: p.reason,
+				CNAME: a.cname, V4: a.v4, V6: a.v6, TTL: p.ttl,
+			},
+			weight: s.weight,
+			last:   threshold(sum, total),
+			seed:   mix(hashString(s.backend)),
+		})
+		share := float64(s.weight) / float64(total)
+		taken[s.backend] = Share{Backend: s.backend, Pool: s.pool, Share: share}
+	}
+	listed := make(map[string]bool)
+	for _, rung := range rungs {
+		for _, s := range rung {
+			if listed[s.backend] {
+				continue
+			}
+			listed[s.backend] = true
+			row, ok := taken[s.backend]
+			if !ok {
+				row = Share{Backend: s.backend, Pool: s.pool}
+			}
+			p.shares = append(p.shares, row)
+		}
+	}
+}
+
+// kinds says in words what the candidates answer with.
+func kinds(list []candidate) (names, addresses string) {
+	var n, a []string
+	for _, c := range list {
+		if c.decision.CNAME != "" {
+			n = append(n, c.decision.Backend)
+		} else {
+			a = append(a, c.decision.Backend)
+		}
+	}
+	return strings.Join(n, ", "), strings.Join(a, ", ")
+}

@@ -1,0 +1,180 @@
+package steering
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+)
+
+// How much of a client's address a sticky host looks at. They are also its ECS scopes: /24
+// and /56 are the source lengths RFC 7871 §11.1 recommends to resolvers.
+const (
+	stickyBits4 = 24
+	stickyBits6 = 56
+)
+
+// plan is one host, compiled. Later policies become nodes in it; what stands here is the leaf.
+type plan struct {
+	host       string
+	ttl        uint32
+	sticky     bool
+	reason     Reason
+	candidates []candidate
+	shares     []Share
+}
+
+// candidate is a backend that answers, ready to be copied out.
+type candidate struct {
+	decision Decision
+	weight   uint64
+	last     uint64 // the highest draw it answers
+	seed     uint64 // of its rendezvous hash; from its name alone, so that it never moves
+}
+
+// Pick answers a query about a steered name, or returns false when the name is not steered.
+// It is pure, allocates nothing and takes no lock; any number of goroutines may call it. It
+// doesn't see the type of the query, so that all types of one draw (or, on a sticky host, of
+// one client) agree.
+func (t *Table) Pick(q Query) (Decision, bool) {
+	p := t.plans[q.Host]
+	if p == nil {
+		return Decision{}, false
+	}
+	if p.sticky {
+		return p.stick(q.Client), true
+	}
+	return p.spread(q.Draw).decision, true
+}
+
+// spread cuts the range of the draw into one piece for each candidate.
+func (p *plan) spread(draw uint64) *candidate {
+	for i := range p.candidates {
+		if draw <= p.candidates[i].last {
+			return &p.candidates[i]
+		}
+	}
+	return &p.candidates[len(p.candidates)-1]
+}
+
+// stick answers by the client's prefix. With one candidate the answer holds for everyone,
+// and so does its scope: RFC 7871 §7.2.1 lets caches keep one copy then.
+func (p *plan) stick(client netip.Prefix) Decision {
+	if len(p.candidates) == 1 {
+		return p.candidates[0].decision
+	}
+	key, scope := stickyKey(client)
+	d := p.rendezvous(key).decision
+	d.Scope = scope
+	return d
+}
+
+// rendezvous returns the candidate with the lowest −log(u)/weight, where u is a hash of key
+// and candidate: weighted rendezvous hashing. A candidate whose weight falls loses clients
+// and nobody else's clients move, so a change of weights moves no more than it must.
+func (p *plan) rendezvous(key uint64) *candidate {
+	best := &p.candidates[0]
+	bestLog := negLog2(mix(key ^ best.seed))
+	for i := 1; i < len(p.candidates); i++ {
+		c := &p.candidates[i]
+		l := negLog2(mix(key ^ c.seed))
+		// l/c.weight < bestLog/best.weight, multiplied out in 128 bits.
+		hi1, lo1 := bits.Mul64(l, best.weight)
+		hi2, lo2 := bits.Mul64(bestLog, c.weight)
+		if hi1 < hi2 || (hi1 == hi2 && lo1 < lo2) {
+			best, bestLog = c, l
+		}
+	}
+	return best
+}
+
+// stickyKey hashes the part of a client's prefix that counts, and says how long that part is.
+// IPv4 in IPv6 counts as IPv4. A client that is not valid gets one fixed key and scope 0.
+func stickyKey(client netip.Prefix) (key uint64, scope uint8) {
+	addr := client.Addr()
+	length := client.Bits()
+	if addr.Is4In6() {
+		addr, length = addr.Unmap(), length-96
+	}
+	if length < 0 {
+		length = addr.BitLen()
+	}
+	switch {
+	case addr.Is4():
+		a := addr.As4()
+		prefix := binary.BigEndian.Uint32(a[:])
+		prefix &= ^uint32(0) << (32 - min(length, stickyBits4))
+		return mix(uint64(prefix)<<8 | 4), stickyBits4
+	case addr.Is6():
+		a := addr.As16()
+		prefix := binary.BigEndian.Uint64(a[:8])
+		prefix &= ^uint64(0) << (64 - min(length, stickyBits6))
+		return mix(prefix | 6), stickyBits6
+	}
+	return mix(0), 0
+}
+
+// threshold returns the highest draw below sum/total of the range of draws.
+func threshold(sum, total uint64) uint64 {
+	if sum >= total {
+		return ^uint64(0)
+	}
+	quotient, _ := bits.Div64(sum, 0, total)
+	return quotient - 1
+}
+
+// logCells is how many pieces the logarithm's table has; between two it is interpolated, at
+// an error below 3e-6.
+const logCells = 256
+
+// log2Table holds log2(1 + i/logCells) in units of 2^-32. It is made by integer arithmetic,
+// so that every machine picks alike. Never written after it was made.
+var log2Table = newLog2Table()
+
+func newLog2Table() (table [logCells + 1]uint64) {
+	for i := range logCells {
+		x := uint64(logCells+i) << 55 // 1 + i/256 in units of 2^-63
+		for range 32 {
+			hi, _ := bits.Mul64(x, x) // the square in units of 2^-62
+			table[i] <<= 1
+			if hi >= 1<<63 {
+				table[i] |= 1
+				x = hi
+			} else {
+				x = hi << 1
+			}
+		}
+	}
+	table[logCells] = 1 << 32
+	return table
+}
+
+// negLog2 returns −log2(u/2^64) in units of 2^-32; u = 0 counts as 1.
+func negLog2(u uint64) uint64 {
+	if u == 0 {
+		u = 1
+	}
+	zeros := bits.LeadingZeros64(u)
+	fraction := u << zeros << 1 // what follows the leading one
+	cell := fraction >> 56
+	within := fraction << 8 >> 32
+	low, high := log2Table[cell], log2Table[cell+1]
+	return uint64(zeros+1)<<32 - (low + (high-low)*within>>32)
+}
+
+// mix spreads every bit of x over the whole word: the finaliser of SplitMix64 (Steele, Lea,
+// Flood, "Fast splittable pseudorandom number generators", 2014).
+func mix(x uint64) uint64 {
+	x += golden
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// hashString is 64-bit FNV-1a; mix its result before using single bits of it.
+func hashString(s string) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 0x100000001b3
+	}
+	return h
+}

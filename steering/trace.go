@@ -1,0 +1,240 @@
+package steering
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"pointsman/probes/health"
+)
+
+// Trace is how a host's part of a table came about. It is made on demand: the table keeps
+// its inputs, and the same code that compiled the host runs once more and writes down what it
+// does. So a trace can't differ from the table.
+type Trace struct {
+	Host  string
+	Steps []Step
+}
+
+// Step is one step of a compilation or a pick.
+type Step struct {
+	What   string  `json:"what"`   // "host", "overrides", "pool cdns", "ladder", "pin", "pick" …
+	Detail string  `json:"detail"` // what came of it, in words
+	Inputs []Input `json:"inputs,omitempty"`
+}
+
+// Input is one thing that a step looked at, where it came from and how old it is.
+type Input struct {
+	// Kind is "health", "weight", "factor" or "override".
+	Kind    string `json:"kind"`
+	Backend string `json:"backend"`
+	Value   string `json:"value"`
+	// Source is where the value came from: "config", "view 12", "epoch 4", an override's ID
+	// with its actor.
+	Source string `json:"source"`
+	Reason string `json:"reason,omitempty"`
+	// Since is when the value began; zero when it isn't known or comes from the config.
+	Since time.Time `json:"since,omitzero"`
+	// Seen is when it was last confirmed (the newest sample); zero when it isn't measured.
+	Seen time.Time `json:"seen,omitzero"`
+	// Expires is when an override ends.
+	Expires time.Time `json:"expires,omitzero"`
+	// AgeSeconds is how long ago, when it was explained, the value was last confirmed (or
+	// began, when it isn't measured). It is nil for what has no age.
+	AgeSeconds *float64 `json:"age_seconds,omitempty"`
+	// Votes are the vantages' opinions behind a state of health.
+	Votes []health.Vote `json:"votes,omitempty"`
+}
+
+// Trace returns how a host was compiled, and false when the name is not steered.
+func (t *Table) Trace(host string) (Trace, bool) {
+	h := t.compiler.hosts[host]
+	if h == nil {
+		return Trace{}, false
+	}
+	tr := &Trace{Host: host}
+	t.compiler.host(h, tr)
+	return *tr, true
+}
+
+// The methods below write one step each. All do nothing on a nil trace, so that compiling
+// without one costs no more than the checks.
+
+func (tr *Trace) add(what, detail string, inputs ...Input) *Step {
+	tr.Steps = append(tr.Steps, Step{What: what, Detail: detail, Inputs: inputs})
+	return &tr.Steps[len(tr.Steps)-1]
+}
+
+func (tr *Trace) host(h *Host) {
+	if tr == nil {
+		return
+	}
+	mode := h.Stickiness
+	if mode == "" {
+		mode = Spread
+	}
+	tr.add("host", fmt.Sprintf("pools %s in this order, %s, TTL %s, ramp %s",
+		strings.Join(h.Pools, ", "), mode, h.TTL, h.Ramp))
+}
+
+func (tr *Trace) overrides(o orders, host string) {
+	if tr == nil {
+		return
+	}
+	var inputs []Input
+	for i := range o.active {
+		if v := &o.active[i]; v.Covers(host) {
+			inputs = append(inputs, overrideInput(v))
+		}
+	}
+	if len(inputs) > 0 {
+		tr.add("overrides", fmt.Sprintf("%d hold for this host", len(inputs)), inputs...)
+	}
+}
+
+func overrideInput(v *Override) Input {
+	value := string(v.Kind)
+	switch v.Kind {
+	case Weight:
+		value = fmt.Sprintf("weight %d", v.Weight)
+	case Drain, Pin, Fence:
+	default:
+		value += " (unknown kind, ignored)"
+	}
+	source := "override " + v.ID
+	if v.Actor != "" {
+		source += " by " + v.Actor
+	}
+	if v.Local {
+		source += ", known to this node alone"
+	}
+	return Input{
+		Kind: "override", Backend: v.Backend, Value: value, Source: source,
+		Reason: v.Reason, Since: v.Created, Expires: v.Expires,
+	}
+}
+
+// poolTrace gathers one pool's step.
+type poolTrace struct {
+	trace  *Trace
+	index  int
+	name   string
+	inputs []Input
+	notes  []string
+}
+
+func (tr *Trace) pool(index int, name string) *poolTrace {
+	if tr == nil {
+		return nil
+	}
+	return &poolTrace{trace: tr, index: index, name: name}
+}
+
+func (p *poolTrace) member(
+	in Inputs, m Member, h health.Health, out, weighted *Override, factor float64,
+) {
+	if p == nil {
+		return
+	}
+	source := "no view yet"
+	if in.View != nil {
+		source = fmt.Sprintf("view %d", in.View.Version)
+	}
+	p.inputs = append(p.inputs, Input{
+		Kind: "health", Backend: m.Backend, Value: string(h.State), Source: source,
+		Reason: h.Reason, Since: h.Since, Seen: h.LastSample, Votes: h.Votes,
+	})
+	if weighted != nil {
+		p.inputs = append(p.inputs, overrideInput(weighted))
+	} else {
+		p.inputs = append(p.inputs, Input{
+			Kind: "weight", Backend: m.Backend, Value: fmt.Sprint(m.Weight), Source: "config",
+		})
+	}
+	if factor < 1 {
+		p.inputs = append(p.inputs, Input{
+			Kind: "factor", Backend: m.Backend, Value: fmt.Sprintf("%.2f", factor),
+			Source: fmt.Sprintf("epoch %d", in.Shares.Epoch),
+			Reason: "slow start after its return", Since: h.UsableSince,
+		})
+	}
+	if out != nil {
+		p.inputs = append(p.inputs, overrideInput(out))
+		p.notes = append(p.notes, fmt.Sprintf("%s is out by %s %s", m.Backend, out.Kind, out.ID))
+	}
+	switch h.State {
+	case health.Degraded:
+		p.notes = append(p.notes, m.Backend+" is degraded and keeps its full weight")
+	case health.Unknown:
+		p.notes = append(p.notes, m.Backend+" is not measured and counts as usable")
+	case health.Unhealthy:
+		p.notes = append(p.notes, m.Backend+" is unhealthy")
+	}
+}
+
+func (p *poolTrace) close(rung []standing) {
+	if p == nil {
+		return
+	}
+	able := 0
+	for _, s := range rung {
+		if s.able(false) {
+			able++
+		}
+		if s.weight == 0 && !s.drained {
+			p.notes = append(p.notes, s.backend+" has weight 0")
+		}
+	}
+	detail := fmt.Sprintf("choice %d: %d of %d members can answer", p.index+1, able, len(rung))
+	if len(p.notes) > 0 {
+		detail += "; " + strings.Join(p.notes, "; ")
+	}
+	p.trace.add("pool "+p.name, detail, p.inputs...)
+}
+
+func (tr *Trace) ladder(chosen []standing, reason Reason) {
+	if tr == nil {
+		return
+	}
+	pool := chosen[0].pool
+	detail := map[Reason]string{
+		ReasonPool:     "the first pool, " + pool + ", answers",
+		ReasonFallback: "no earlier pool can answer; " + pool + " does",
+		ReasonAllDown: "no pool has a usable member; " + pool +
+			" answers as if all were healthy",
+		ReasonDrained: "all members of all pools are drained or weigh 0; " + pool +
+			" answers in equal parts, because an answer is never empty",
+	}[reason]
+	tr.add("ladder", detail)
+}
+
+func (tr *Trace) pinned(pin *Override, s *standing) {
+	if tr == nil {
+		return
+	}
+	detail := s.backend + " takes all by an operator's order"
+	if !s.usable {
+		detail += ", although it is unhealthy"
+	}
+	if s.drained {
+		detail += ", although it is drained or fenced as well"
+	}
+	tr.add("pin", detail, overrideInput(pin))
+}
+
+func (tr *Trace) pinIgnored(pin *Override, why string) {
+	if tr == nil {
+		return
+	}
+	tr.add("pin", "ignored: "+why, overrideInput(pin))
+}
+
+func (tr *Trace) mixture(list []candidate) {
+	if tr == nil {
+		return
+	}
+	if names, addresses := kinds(list); names != "" && addresses != "" {
+		tr.add("mixture", fmt.Sprintf("%s answer with a CNAME, %s with addresses: "+
+			"resolvers are known to skew such a mix", names, addresses))
+	}
+}

@@ -1,0 +1,216 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Bounds of a spec.
+const (
+	maxWeight = 1_000_000
+	minTTL    = time.Second
+	maxTTL    = time.Hour
+	maxRamp   = 24 * time.Hour
+)
+
+// checker gathers every mistake of a spec, so that the operator sees all at once.
+type checker struct {
+	errs     []error
+	backends map[string]*Backend
+	pools    map[string]*Pool
+}
+
+func (c *checker) addf(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+// validate returns every mistake of a spec, joined, or nil.
+func validate(s *Spec) error {
+	if s == nil {
+		return errors.New("no spec")
+	}
+	c := &checker{
+		backends: make(map[string]*Backend, len(s.Backends)),
+		pools:    make(map[string]*Pool, len(s.Pools)),
+	}
+	for i := range s.Backends {
+		c.backend(&s.Backends[i])
+	}
+	for i := range s.Pools {
+		c.pool(&s.Pools[i])
+	}
+	if len(s.Hosts) == 0 {
+		c.addf("spec has no hosts")
+	}
+	hosts := make(map[string]*Host, len(s.Hosts))
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		if hosts[h.Name] != nil {
+			c.addf("host %q: name is used twice", h.Name)
+		}
+		hosts[h.Name] = h
+		c.host(h)
+	}
+	if len(c.errs) == 0 {
+		c.loops(s.Hosts, hosts)
+	}
+	return errors.Join(c.errs...)
+}
+
+func (c *checker) backend(b *Backend) {
+	if b.Name == "" {
+		c.addf("backend: name is empty")
+	}
+	if c.backends[b.Name] != nil {
+		c.addf("backend %q: name is used twice", b.Name)
+	}
+	c.backends[b.Name] = b
+	switch {
+	case b.CNAME != "" && len(b.Addresses) > 0:
+		c.addf("backend %q: has a CNAME and addresses, want one of the two", b.Name)
+	case b.CNAME == "" && len(b.Addresses) == 0:
+		c.addf("backend %q: has neither a CNAME nor addresses", b.Name)
+	case b.CNAME != "":
+		if err := checkName(b.CNAME); err != nil {
+			c.addf("backend %q: CNAME %q: %w", b.Name, b.CNAME, err)
+		}
+	}
+	seen := make(map[netip.Addr]bool, len(b.Addresses))
+	for _, a := range b.Addresses {
+		switch {
+		case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "":
+			c.addf("backend %q: address %q can't be answered to a client", b.Name, a)
+		case seen[a.Unmap()]:
+			c.addf("backend %q: address %s is listed twice", b.Name, a)
+		}
+		seen[a.Unmap()] = true
+	}
+}
+
+func (c *checker) pool(p *Pool) {
+	if p.Name == "" {
+		c.addf("pool: name is empty")
+	}
+	if c.pools[p.Name] != nil {
+		c.addf("pool %q: name is used twice", p.Name)
+	}
+	c.pools[p.Name] = p
+	if len(p.Members) == 0 {
+		c.addf("pool %q: has no members", p.Name)
+	}
+	seen := make(map[string]bool, len(p.Members))
+	for _, m := range p.Members {
+		if c.backends[m.Backend] == nil {
+			c.addf("pool %q: unknown backend %q", p.Name, m.Backend)
+		}
+		if seen[m.Backend] {
+			c.addf("pool %q: backend %q is a member twice", p.Name, m.Backend)
+		}
+		seen[m.Backend] = true
+		if m.Weight > maxWeight {
+			c.addf("pool %q: backend %q: weight %d is above %d",
+				p.Name, m.Backend, m.Weight, maxWeight)
+		}
+	}
+}
+
+func (c *checker) host(h *Host) {
+	if err := checkName(h.Name); err != nil {
+		c.addf("host %q: %w", h.Name, err)
+	}
+	if h.TTL < minTTL || h.TTL > maxTTL || h.TTL%time.Second != 0 {
+		c.addf("host %q: TTL %s is not whole seconds from %s to %s",
+			h.Name, h.TTL, minTTL, maxTTL)
+	}
+	if h.Ramp < 0 || h.Ramp > maxRamp {
+		c.addf("host %q: ramp %s is not from 0s to %s", h.Name, h.Ramp, maxRamp)
+	}
+	switch h.Stickiness {
+	case "", Spread, Sticky:
+	default:
+		c.addf("host %q: unknown stickiness %q, want %q or %q",
+			h.Name, h.Stickiness, Spread, Sticky)
+	}
+	if len(h.Pools) == 0 {
+		c.addf("host %q: has no pools", h.Name)
+	}
+	seen := make(map[string]bool, len(h.Pools))
+	for _, name := range h.Pools {
+		if c.pools[name] == nil {
+			c.addf("host %q: unknown pool %q", h.Name, name)
+		}
+		if seen[name] {
+			c.addf("host %q: pool %q is listed twice", h.Name, name)
+		}
+		seen[name] = true
+	}
+}
+
+// loops finds steered names that lead back to themselves through CNAMEs of this spec: any
+// pick could close such a circle, so it is refused whatever the weights are.
+func (c *checker) loops(order []Host, hosts map[string]*Host) {
+	const (
+		open = 1
+		done = 2
+	)
+	state := make(map[string]int, len(hosts))
+	var visit func(h *Host)
+	visit = func(h *Host) {
+		state[h.Name] = open
+		for _, target := range c.targets(h) {
+			next := hosts[target]
+			switch {
+			case next == nil || state[target] == done:
+			case state[target] == open:
+				c.addf("host %q: its CNAME %q leads back to it", h.Name, target)
+			default:
+				visit(next)
+			}
+		}
+		state[h.Name] = done
+	}
+	for i := range order {
+		if h := &order[i]; state[h.Name] == 0 {
+			visit(h)
+		}
+	}
+}
+
+// targets are the CNAMEs a host may answer with.
+func (c *checker) targets(h *Host) []string {
+	var names []string
+	for _, pool := range h.Pools {
+		for _, m := range c.pools[pool].Members {
+			if t := c.backends[m.Backend].CNAME; t != "" {
+				names = append(names, t)
+			}
+		}
+	}
+	return names
+}
+
+// checkName reports why a name is not a canonical domain name: lower case, final dot, labels
+// of 1 to 63 octets, 255 octets on the wire in all (RFC 1035 §2.3.4).
+func checkName(name string) error {
+	trimmed, ok := strings.CutSuffix(name, ".")
+	switch {
+	case !ok:
+		return errors.New("name has no final dot")
+	case len(name) > 254:
+		return errors.New("name is longer than 255 octets")
+	case strings.ToLower(name) != name:
+		return errors.New("name is not in lower case")
+	}
+	for label := range strings.SplitSeq(trimmed, ".") {
+		if len(label) == 0 || len(label) > 63 {
+			return fmt.Errorf("label %q is not 1 to 63 octets", label)
+		}
+		if strings.ContainsFunc(label, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return fmt.Errorf("label %q is not printable ASCII", label)
+		}
+	}
+	return nil
+}
