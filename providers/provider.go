@@ -108,8 +108,12 @@ type Error struct {
 	// Unknown is true when the purge may have run although we saw an error: the request was
 	// written and no readable answer came.
 	Unknown bool
-	Message string // for people: the vendor's words, cut to 300 bytes
-	Err     error  // the cause, may be nil
+	// RetryOnce is true when the provider is known to refuse good requests in short bursts
+	// (Cloudflare's 401 with code 10000): worth one more attempt before anybody is alerted,
+	// although the Class says never.
+	RetryOnce bool
+	Message   string // for people: the vendor's words, cut to 300 bytes
+	Err       error  // the cause, may be nil
 }
 
 // Error implements error.
