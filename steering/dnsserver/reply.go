@@ -1,0 +1,118 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// minUDPSize is what every client takes (RFC 1035 §4.2.1, RFC 6891 §6.2.5).
+const minUDPSize = 512
+
+// outcome is what became of one packet, for the counters.
+type outcome struct {
+	verdict   verdict
+	qtype     uint16
+	rcode     int
+	truncated bool
+	empty     bool
+	picks     []pick
+}
+
+// ask is one packet and where it came from.
+type ask struct {
+	packet []byte
+	from   netip.Addr
+	tcp    bool
+}
+
+// reply turns a packet into an answer, or into nil when there must be none. udpSize bounds
+// answers over UDP, and is announced to clients. Like answer, it is pure.
+func reply(in ask, udpSize uint16, st *state, now time.Time) ([]byte, outcome, error) {
+	q, v := parseQuery(in.packet, in.from)
+	switch v {
+	case ignored:
+		return nil, outcome{verdict: v}, nil
+	case malformed:
+		return bare(&q, dns.RcodeFormatError), outcome{verdict: v, rcode: dns.RcodeFormatError}, nil
+	case notImplemented:
+		return bare(&q, dns.RcodeNotImplemented),
+			outcome{verdict: v, rcode: dns.RcodeNotImplemented}, nil
+	}
+	r := answer(&q, st, now)
+	limit := dns.MaxMsgSize
+	if !in.tcp {
+		limit = udpLimit(&q, udpSize)
+	}
+	out, truncated, err := pack(&q, r, limit, udpSize)
+	if err != nil {
+		return nil, outcome{}, fmt.Errorf("packing the answer for %q: %w", q.name, err)
+	}
+	return out, outcome{
+		qtype:     q.qtype,
+		rcode:     r.msg.Rcode,
+		truncated: truncated,
+		empty:     r.empty,
+		picks:     r.picks,
+	}, nil
+}
+
+// bare builds an answer of a header alone, to packets that were not understood: it can't
+// amplify, and repeats nothing that was not checked.
+func bare(q *query, rcode int) []byte {
+	out := make([]byte, headerSize)
+	binary.BigEndian.PutUint16(out, q.id)
+	bits := uint16(bitQR) | uint16(q.opcode)<<11 | uint16(rcode)
+	if q.rd {
+		bits |= bitRD
+	}
+	if q.cd {
+		bits |= bitCD
+	}
+	binary.BigEndian.PutUint16(out[2:], bits)
+	return out
+}
+
+// udpLimit returns the most bytes that an answer over UDP may have.
+func udpLimit(q *query, udpSize uint16) int {
+	if !q.edns.present {
+		return minUDPSize
+	}
+	return int(max(minUDPSize, min(q.edns.size, udpSize)))
+}
+
+// pack puts a response on the wire. One that doesn't fit first loses what it can do without;
+// then all its records, and TC tells the client to come back over TCP (RFC 2181 §9).
+func pack(q *query, r *response, limit int, udpSize uint16) ([]byte, bool, error) {
+	m := &r.msg
+	m.Id, m.Response, m.Opcode, m.Compress = q.id, true, q.opcode, true
+	m.RecursionDesired, m.CheckingDisabled = q.rd, q.cd
+	m.Question = []dns.Question{{Name: q.name, Qtype: q.qtype, Qclass: q.qclass}}
+	glue := m.Extra
+	for round := 0; ; round++ {
+		switch round {
+		case 1:
+			glue = glue[:len(glue)-r.optional]
+		case 2:
+			m.Truncated = true
+			m.Answer, m.Ns, glue = nil, nil, nil
+		}
+		m.Extra = glue
+		if q.edns.present {
+			withSubnet := m.Rcode != dns.RcodeFormatError && m.Rcode != dns.RcodeBadVers
+			m.Extra = append(glue[:len(glue):len(glue)], q.edns.opt(udpSize, r.scope, withSubnet))
+		}
+		out, err := m.Pack()
+		if err != nil {
+			return nil, false, err
+		}
+		if len(out) <= limit || round == 2 {
+			// The name as it was asked has the same length, and all that equals it points here.
+			copy(out[headerSize:], q.asked)
+			return out, m.Truncated, nil
+		}
+	}
+}

@@ -1,0 +1,288 @@
+// Package dnsserver serves zones authoritatively: static records from the config, and steered
+// names from the current steering table.
+//
+// Packets and tables flow in, answers and counts flow out. What to answer is decided by pure
+// functions (parseQuery, answer, pack) on an immutable state that is swapped by one atomic
+// pointer; sockets and time are outside of them. The sockets are our own, not those of
+// miekg/dns, which supplies messages, records and their wire form: so the library's silent
+// limits (queries for each connection, accepted headers, buffer sizes, shared ports) don't
+// exist here. Server.Run owns every goroutine.
+package dnsserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"pointsman/steering"
+)
+
+// Defaults of Config.
+const (
+	defaultUDPSize = 1232 // RFC 9715 §3.1: fits any path without fragments
+	defaultTCPIdle = 10 * time.Second
+	defaultMaxTCP  = 1000
+)
+
+// drainTime is how long packets that have already come are still answered when a server stops.
+const drainTime = 50 * time.Millisecond
+
+// Config is what a Server needs.
+type Config struct {
+	// Listen holds addresses such as "192.0.2.1:53", "[2001:db8::1]:53" or ":53" (all of both
+	// families). Each is bound for UDP and TCP. Port 0 chooses a free one, the same for both.
+	Listen []string
+	// Zones are served from the start.
+	Zones []*Zone
+	// Table returns the current table, called for each query: it must only load a pointer. A
+	// nil function steers nothing; while it returns nil, names that the zones don't have are
+	// answered with SERVFAIL instead of being denied.
+	Table func() *steering.Table
+	// Draws is needed with Table.
+	Draws Drawer
+	// Now is the time that draws are made at; nil: time.Now.
+	Now func() time.Time
+	// Logger gets state changes and faults, never queries; nil: nothing is logged.
+	Logger *slog.Logger
+	// Registerer gets the metrics; nil: they are not registered.
+	Registerer prometheus.Registerer
+	// UDPSize bounds answers over UDP, in bytes from 512 to 4096; 0: 1232.
+	UDPSize uint16
+	// TCPIdle closes a connection on which no whole query comes, or no answer is taken, for so
+	// long; 0: 10 s.
+	TCPIdle time.Duration
+	// MaxTCP bounds the open connections; the longest idle one makes room. 0: 1000.
+	MaxTCP int
+}
+
+// Served is how many answers of a host named a backend, or denied a type of it that the backend
+// doesn't have, since the server was made.
+type Served struct {
+	Host    string
+	Backend string
+	Count   uint64
+}
+
+// Server answers DNS queries over UDP and TCP. Its methods are safe for concurrent use.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	faults  rate.Sometimes // bounds how often faults are logged
+	sockets []*socket
+	conns   connections
+	ran     atomic.Bool
+
+	current atomic.Pointer[published]
+	mu      sync.Mutex // guards the stores of current
+}
+
+// published is a state together with what it was made from.
+type published struct {
+	*state
+	table *steering.Table
+}
+
+// New binds every address. It starts nothing: Run does, and Close releases the addresses if
+// Run is never called.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:    cfg,
+		log:    cfg.Logger,
+		faults: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		conns:  connections{limit: cfg.MaxTCP, idle: cfg.TCPIdle},
+	}
+	s.SetZones(cfg.Zones)
+	for _, addr := range cfg.Listen {
+		sock, err := bind(addr)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.sockets = append(s.sockets, sock)
+	}
+	var err error
+	if s.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// complete checks the config and fills in defaults.
+func (c *Config) complete() error {
+	if len(c.Listen) == 0 {
+		return errors.New("no address to listen on")
+	}
+	if c.Table != nil && c.Draws == nil {
+		return errors.New("a table needs draws")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.UDPSize = cmp.Or(c.UDPSize, defaultUDPSize)
+	c.TCPIdle = cmp.Or(c.TCPIdle, defaultTCPIdle)
+	c.MaxTCP = cmp.Or(c.MaxTCP, defaultMaxTCP)
+	if c.UDPSize < minUDPSize || c.UDPSize > 4096 {
+		return fmt.Errorf("UDP size of %d bytes is not between 512 and 4096", c.UDPSize)
+	}
+	if c.TCPIdle < 0 || c.MaxTCP < 0 {
+		return errors.New("negative limit for TCP")
+	}
+	return nil
+}
+
+// Addrs returns the bound addresses in the order of Config.Listen; they hold for UDP and TCP.
+func (s *Server) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.sockets))
+	for i, sock := range s.sockets {
+		addrs[i] = sock.addr
+	}
+	return addrs
+}
+
+// SetZones replaces all zones at once. Queries in hand are answered from the old ones.
+func (s *Server) SetZones(zones []*Zone) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var table *steering.Table
+	if s.cfg.Table != nil {
+		table = s.cfg.Table()
+	}
+	st := newState(zones, asPicker(table), s.cfg.Draws)
+	st.pending = s.cfg.Table != nil && table == nil
+	s.current.Store(&published{state: st, table: table})
+}
+
+// asPicker keeps a nil table a nil interface.
+func asPicker(t *steering.Table) picker {
+	if t == nil {
+		return nil
+	}
+	return t
+}
+
+// load returns the state for the current table. It takes a lock only when the table is new.
+func (s *Server) load() *state {
+	cur := s.current.Load()
+	if s.cfg.Table == nil || s.cfg.Table() == cur.table {
+		return cur.state
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cur = s.current.Load()
+	table := s.cfg.Table()
+	if table == cur.table {
+		return cur.state
+	}
+	st := cur.withTable(asPicker(table))
+	st.pending = table == nil
+	s.current.Store(&published{state: st, table: table})
+	s.metrics.keep(func(p pick) bool {
+		return table == nil || slices.ContainsFunc(table.Shares(p.host), func(sh steering.Share) bool {
+			return sh.Backend == p.backend
+		})
+	})
+	return st
+}
+
+// Served returns the counts of answers for steered names, ordered by host and backend.
+func (s *Server) Served() []Served {
+	all := s.metrics.served()
+	slices.SortFunc(all, func(a, b Served) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Backend, b.Backend))
+	})
+	return all
+}
+
+// handle answers one packet; nil means silence. It survives whatever happens below it.
+func (s *Server) handle(in ask) (out []byte) {
+	start := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			s.metrics.panics.Add(1)
+			s.faults.Do(func() {
+				s.log.Error("query panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			})
+			out = s.fail(in)
+		}
+	}()
+	out, o, err := reply(in, s.cfg.UDPSize, s.load(), s.cfg.Now())
+	if err != nil {
+		s.metrics.failed.Add(1)
+		s.faults.Do(func() { s.log.Error("query not answered", "err", err) })
+		return s.fail(in)
+	}
+	s.metrics.record(o, in.tcp)
+	s.metrics.duration.Observe(time.Since(start).Seconds())
+	return out
+}
+
+// fail answers SERVFAIL to a packet on which the server itself failed.
+func (s *Server) fail(in ask) []byte {
+	if len(in.packet) < headerSize {
+		return nil
+	}
+	q := query{
+		id:     uint16(in.packet[0])<<8 | uint16(in.packet[1]),
+		opcode: int(in.packet[2]>>3) & 0xF,
+		rd:     in.packet[2]&1 != 0,
+	}
+	s.metrics.record(outcome{rcode: dns.RcodeServerFailure}, in.tcp)
+	return bare(&q, dns.RcodeServerFailure)
+}
+
+// Run answers queries until the context ends or a socket fails. It then stops accepting,
+// answers the packets that have already come, and releases the addresses. It may be called
+// once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.ran.Swap(true) {
+		return errors.New("running a DNS server twice")
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, sock := range s.sockets {
+		for range runtime.GOMAXPROCS(0) {
+			g.Go(func() error { return s.serveUDP(ctx, sock) })
+		}
+		g.Go(func() error { return s.serveTCP(ctx, sock) })
+		s.log.Info("dns socket opened", "address", sock.addr.String())
+	}
+	g.Go(func() error {
+		<-ctx.Done()
+		until := time.Now().Add(drainTime)
+		for _, sock := range s.sockets {
+			sock.stop(until)
+		}
+		s.conns.stop(until)
+		return nil
+	})
+	return errors.Join(g.Wait(), s.Close())
+}
+
+// Close releases the addresses. It is needed only if Run was not called; further calls do
+// nothing.
+func (s *Server) Close() error {
+	var errs []error
+	for _, sock := range s.sockets {
+		errs = append(errs, sock.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,139 @@
+package dnsserver
+
+import (
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// ZoneConfig is a zone as the operator wrote it. Names of records are relative to the zone;
+// "@" is the zone itself; a name that ends in the zone's own name, or in a dot, is absolute.
+// Names inside data (and in NS and SOA) are always absolute, with or without the final dot,
+// except "@".
+type ZoneConfig struct {
+	Name string
+	// TTL is that of records which do not say otherwise, and of SOA and NS; 0: 5 minutes.
+	TTL     time.Duration
+	SOA     SOA
+	NS      []string
+	Records []Record
+}
+
+// SOA holds the fields of the zone's SOA record (RFC 1035 §3.3.13). Times are whole seconds.
+type SOA struct {
+	MName string // empty: the first of NS
+	MBox  string // a domain name, or an address with "@"; empty: hostmaster.<zone>
+	// Serial is served as given. 0: one derived from the zone's content, equal on every node
+	// that has the same content; it changes with the content but doesn't rise (RFC 1982).
+	Serial uint32
+	// Zero means 1 hour, 10 minutes, 7 days and 30 seconds.
+	Refresh, Retry, Expire, NegativeTTL time.Duration
+}
+
+// Record is one static record. Data is in the form of zone files (RFC 1035 §5.1, RFC 3597).
+type Record struct {
+	Name string
+	Type string
+	TTL  time.Duration // 0: the zone's
+	Data string
+}
+
+// Mistake is something wrong in a config. Path is relative to the config it was found in, such
+// as "records[3].data"; it is empty when the whole is meant.
+type Mistake struct {
+	Path    string
+	Message string
+}
+
+// Zone holds a zone's static records. It is immutable and safe for concurrent use.
+type Zone struct {
+	name  string // canonical
+	nodes map[string]*node
+	// negative is the SOA as it stands in negative answers: its TTL is the smaller of its own
+	// and the MINIMUM field (RFC 2308 §5).
+	negative *dns.SOA
+}
+
+// Name returns the zone's name in canonical form: lower case, with the final dot.
+func (z *Zone) Name() string { return z.name }
+
+// node is a name in the zone. One without sets is an empty non-terminal (RFC 4592 §2.2.2).
+type node struct {
+	sets []rrset // ordered by type
+}
+
+// rrset holds records of one owner and type; all have the same TTL (RFC 2181 §5.2).
+type rrset struct {
+	rtype uint16
+	rrs   []dns.RR
+}
+
+// get returns the records of a type; nil when there are none. It accepts a nil node.
+func (n *node) get(rtype uint16) []dns.RR {
+	if n == nil {
+		return nil
+	}
+	for _, s := range n.sets {
+		if s.rtype == rtype {
+			return s.rrs
+		}
+	}
+	return nil
+}
+
+// has reports whether there are records of a type.
+func (n *node) has(rtype uint16) bool { return len(n.get(rtype)) > 0 }
+
+// add appends a record and keeps the sets ordered by type.
+func (n *node) add(rr dns.RR) {
+	rtype := rr.Header().Rrtype
+	i, ok := slices.BinarySearchFunc(n.sets, rtype, func(s rrset, t uint16) int {
+		return int(s.rtype) - int(t)
+	})
+	if !ok {
+		n.sets = slices.Insert(n.sets, i, rrset{rtype: rtype})
+	}
+	n.sets[i].rrs = append(n.sets[i].rrs, rr)
+}
+
+// addressed reports whether the node has an A or AAAA record.
+func (n *node) addressed() bool { return n.has(dns.TypeA) || n.has(dns.TypeAAAA) }
+
+// insert adds a record, and every name between it and the apex.
+func (z *Zone) insert(rr dns.RR) {
+	owner := rr.Header().Name
+	for name := owner; ; name = parent(name) {
+		if z.nodes[name] == nil {
+			z.nodes[name] = new(node)
+		}
+		if name == z.name {
+			break
+		}
+	}
+	z.nodes[owner].add(rr)
+}
+
+// cutAbove returns the name of the zone cut at or above a name of the zone, below the apex; ""
+// when there is none.
+func (z *Zone) cutAbove(name string) string {
+	cut := ""
+	for ; name != z.name; name = parent(name) {
+		if z.nodes[name].has(dns.TypeNS) {
+			cut = name
+		}
+	}
+	return cut
+}
+
+// parent returns a canonical name without its first label; the root's parent is the root.
+func parent(name string) string {
+	off, end := dns.NextLabel(name, 0)
+	if end {
+		return "."
+	}
+	return name[off:]
+}
+
+// under reports whether a canonical name is the zone's apex or below it.
+func under(name, apex string) bool { return dns.IsSubDomain(apex, name) }
