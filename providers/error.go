@@ -117,8 +117,9 @@ func Named(provider string, err error) error {
 	return err
 }
 
-// scrub returns err as it is when its text is harmless, otherwise only its cleaned text.
-func scrub(err error, hide secret.String) error {
+// Scrub returns err as it is when its text does not hold the credential, otherwise only its
+// cleaned text.
+func Scrub(err error, hide secret.String) error {
 	if err == nil || hide.IsZero() || !strings.Contains(err.Error(), hide.Reveal()) {
 		return err
 	}

@@ -212,7 +212,7 @@ func (t *Transport) Do(ctx context.Context, c Call) (Answer, error) {
 		return Answer{}, t.lost(c, err, written())
 	}
 	return Answer{Status: res.StatusCode(), Header: res.Header(), Body: res.Body(),
-		BodyErr: scrub(err, t.token)}, nil
+		BodyErr: Scrub(err, t.token)}, nil
 }
 
 // lost explains a call that brought no status.
@@ -228,7 +228,7 @@ func (t *Transport) lost(c Call, err error, written bool) *Error {
 	if written {
 		e.Message = "sent, and no answer came"
 	}
-	e.Err = scrub(err, t.token)
+	e.Err = Scrub(err, t.token)
 	return e
 }
 

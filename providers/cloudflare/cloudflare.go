@@ -48,6 +48,8 @@ type Config struct {
 	MaxURLs int
 }
 
+var _ providers.Provider = (*Provider)(nil)
+
 // Provider purges one Cloudflare zone. It is safe for concurrent use.
 type Provider struct {
 	name string

@@ -28,19 +28,13 @@ func (p *Provider) failure(n node, err error, written bool) *providers.Error {
 		e.Message = providers.Clean(said.Error(), p.token)
 		return e
 	}
-	e.Class, e.Unknown = providers.Transient, written
-	e.Message = providers.Clean(err.Error(), p.token)
-	if !strings.Contains(err.Error(), p.token.Reveal()) || p.token.IsZero() {
-		e.Err = cause{err}
+	e.Class, e.Unknown, e.Message = providers.Transient, written, "no connection"
+	if written {
+		e.Message = "sent, and no readable answer came"
 	}
+	e.Err = providers.Scrub(err, p.token)
 	return e
 }
-
-// cause carries an error for errors.Is and errors.As whose text the message has already.
-type cause struct{ error }
-
-func (cause) Error() string   { return "see the message" }
-func (c cause) Unwrap() error { return c.error }
 
 // nodeErrors are the failures of several nodes, on one line.
 type nodeErrors []*providers.Error
@@ -48,7 +42,11 @@ type nodeErrors []*providers.Error
 func (es nodeErrors) Error() string {
 	var out []string
 	for _, e := range es {
-		out = append(out, fmt.Sprintf("%s: %s: %s", e.Operation, e.Class, e.Message))
+		text := fmt.Sprintf("%s: %s: %s", e.Operation, e.Class, e.Message)
+		if e.Err != nil {
+			text += ": " + e.Err.Error()
+		}
+		out = append(out, text)
 	}
 	return strings.Join(out, "; ")
 }

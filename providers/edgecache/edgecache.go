@@ -36,6 +36,8 @@ type Config struct {
 	Logger     *slog.Logger // nil discards
 }
 
+var _ providers.Provider = (*Provider)(nil)
+
 // Provider purges every node of the fleet. It is safe for concurrent use.
 type Provider struct {
 	name  string

@@ -44,6 +44,8 @@ type Config struct {
 	MaxKeys int
 }
 
+var _ providers.Provider = (*Provider)(nil)
+
 // Provider purges one Fastly service. It is safe for concurrent use.
 type Provider struct {
 	name    string
@@ -156,8 +158,11 @@ func (p *Provider) Purge(ctx context.Context, b providers.Batch) (providers.Rece
 	return providers.Receipt{Ref: ref, Estimate: p.caps.Propagation}, nil
 }
 
+// reader reads the answer to a purge of items and returns Fastly's id for it.
+type reader func(a providers.Answer, items []string) (string, error)
+
 // call builds the request of a checked batch and names the reader of its answer.
-func (p *Provider) call(b providers.Batch) (providers.Call, func(providers.Answer, []string) (string, error)) {
+func (p *Provider) call(b providers.Batch) (providers.Call, reader) {
 	c := providers.Call{Method: http.MethodPost, Header: http.Header{}}
 	if b.Soft {
 		c.Header.Set("Fastly-Soft-Purge", "1")
