@@ -35,8 +35,7 @@ func Normalize(k Kind, raw string) (string, error) {
 	case Host:
 		return NormalizeHost(raw)
 	case Tag:
-		tag, _, err := NormalizeTag(raw)
-		return tag, err
+		return NormalizeTag(raw)
 	}
 	return "", fmt.Errorf("a purge of kind %q takes no items", k)
 }

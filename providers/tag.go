@@ -13,30 +13,37 @@ const (
 	portableTag = 120
 )
 
-// NormalizeTag checks a tag and says where it would not work. A tag keeps its case and its
-// characters: two providers tell upper from lower case, so changing it would purge nothing.
-// The warnings are sentences for people; none means that the tag works with every provider.
-func NormalizeTag(raw string) (tag string, warnings []string, err error) {
+// NormalizeTag checks a tag and returns it unchanged. A tag keeps its case and its characters:
+// two providers tell upper from lower case, so changing it would purge nothing. TagWarnings
+// says where it would not work.
+func NormalizeTag(raw string) (string, error) {
+	if err := checkTag(raw); err != nil {
+		return "", fmt.Errorf("reading tag %s: %w", show(raw), err)
+	}
+	return raw, nil
+}
+
+func checkTag(raw string) error {
 	if raw == "" {
-		return "", nil, errors.New("reading tag: empty")
+		return errors.New("empty")
 	}
 	if len(raw) > maxTag {
-		return "", nil, fmt.Errorf("reading tag %s: %d bytes long, and %d is the most",
-			show(raw), len(raw), maxTag)
+		return fmt.Errorf("%d bytes long, and %d is the most", len(raw), maxTag)
 	}
 	for _, r := range raw {
 		switch {
 		case r == ' ' || r == '\t':
-			return "", nil, fmt.Errorf("reading tag %s: white space separates tags; give each on its own",
-				show(raw))
+			return errors.New("white space separates tags; give each on its own")
 		case r <= ' ' || r >= 0x7f:
-			return "", nil, fmt.Errorf("reading tag %s: %q is not printable ASCII", show(raw), r)
+			return fmt.Errorf("%q is not printable ASCII", r)
 		}
 	}
-	return raw, tagWarnings(raw), nil
+	return nil
 }
 
-func tagWarnings(tag string) []string {
+// TagWarnings says, in sentences for people, with which providers a normalised tag would not
+// work or not mean the same. None means that it works everywhere.
+func TagWarnings(tag string) []string {
 	var out []string
 	if len(tag) > portableTag {
 		out = append(out, fmt.Sprintf("%d bytes long: Akamai takes 128, Google about 120", len(tag)))

@@ -51,9 +51,11 @@ type TransportConfig struct {
 type Transport struct {
 	provider string
 	base     string
-	token    secret.String
-	timeout  time.Duration
-	client   *resty.Client
+	// token is a pointer because fmt prints the insides of unexported fields by reflection,
+	// past the methods that redact.
+	token   *secret.String
+	timeout time.Duration
+	client  *resty.Client
 }
 
 // Call is one request.
@@ -115,7 +117,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{provider: c.Provider, base: base, token: token, timeout: c.Timeout}
+	t := &Transport{provider: c.Provider, base: base, token: &token, timeout: c.Timeout}
 	if t.timeout <= 0 {
 		t.timeout = DefaultTimeout
 	}
@@ -212,7 +214,7 @@ func (t *Transport) Do(ctx context.Context, c Call) (Answer, error) {
 		return Answer{}, t.lost(c, err, written())
 	}
 	return Answer{Status: res.StatusCode(), Header: res.Header(), Body: res.Body(),
-		BodyErr: Scrub(err, t.token)}, nil
+		BodyErr: Scrub(err, *t.token)}, nil
 }
 
 // lost explains a call that brought no status.
@@ -228,7 +230,7 @@ func (t *Transport) lost(c Call, err error, written bool) *Error {
 	if written {
 		e.Message = "sent, and no answer came"
 	}
-	e.Err = Scrub(err, t.token)
+	e.Err = Scrub(err, *t.token)
 	return e
 }
 
@@ -240,7 +242,7 @@ func (t *Transport) Refused(c Call, a Answer, words string) *Error {
 		RetryAfter: RetryAfter(a.Header, Now(a.Header)),
 		// A gateway's 5xx says nothing about what the server behind it has done.
 		Unknown: a.Status >= 500,
-		Message: Clean(words, t.token),
+		Message: Clean(words, *t.token),
 	}
 	switch {
 	case e.Message != "":
@@ -249,7 +251,7 @@ func (t *Transport) Refused(c Call, a Answer, words string) *Error {
 	case a.IsHTML():
 		e.Message = "HTML came where JSON was due"
 	case len(a.Body) > 0:
-		e.Message = Clean(string(a.Body), t.token)
+		e.Message = Clean(string(a.Body), *t.token)
 	default:
 		e.Message = http.StatusText(a.Status)
 	}
@@ -259,7 +261,7 @@ func (t *Transport) Refused(c Call, a Answer, words string) *Error {
 // Unreadable makes the Error of a success whose body does not say so: the purge may have run.
 func (t *Transport) Unreadable(c Call, a Answer, why string) *Error {
 	e := &Error{Provider: t.provider, Operation: c.Operation, Class: Transient, Status: a.Status,
-		Unknown: true, Message: Clean(why, t.token), Err: a.BodyErr}
+		Unknown: true, Message: Clean(why, *t.token), Err: a.BodyErr}
 	if a.IsHTML() {
 		e.Message = "HTML came where JSON was due"
 	}

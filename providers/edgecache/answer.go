@@ -25,14 +25,14 @@ func (p *Provider) failure(n node, err error, written bool) *providers.Error {
 	if said, ok := errors.AsType[*api.Problem](err); ok {
 		e.Class, e.Status, e.RetryAfter = providers.ClassOf(said.Status), said.Status, said.RetryAfter
 		e.Unknown = said.Status >= 500
-		e.Message = providers.Clean(said.Error(), p.token)
+		e.Message = providers.Clean(said.Error(), *p.token)
 		return e
 	}
 	e.Class, e.Unknown, e.Message = providers.Transient, written, "no connection"
 	if written {
 		e.Message = "sent, and no readable answer came"
 	}
-	e.Err = providers.Scrub(err, p.token)
+	e.Err = providers.Scrub(err, *p.token)
 	return e
 }
 

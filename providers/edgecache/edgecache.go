@@ -42,7 +42,9 @@ var _ providers.Provider = (*Provider)(nil)
 type Provider struct {
 	name  string
 	nodes []node
-	token secret.String
+	// token is a pointer because fmt prints the insides of unexported fields by reflection,
+	// past the methods that redact.
+	token *secret.String
 	log   *slog.Logger
 }
 
@@ -85,8 +87,9 @@ func (p *Provider) build(c Config) (err error) {
 	if len(c.Nodes) == 0 {
 		return errors.New("no nodes: a purge that reaches nobody would count as done")
 	}
+	p.token = &c.Token
 	if !c.Token.IsZero() {
-		if p.token, err = providers.CheckToken(c.Token); err != nil {
+		if c.Token, err = providers.CheckToken(c.Token); err != nil {
 			return err
 		}
 	}
@@ -102,7 +105,7 @@ func (p *Provider) build(c Config) (err error) {
 			return fmt.Errorf("node %s is there twice", base)
 		}
 		seen[base] = true
-		client, err := api.New(api.Config{BaseURL: base, Token: p.token, HTTPClient: hc})
+		client, err := api.New(api.Config{BaseURL: base, Token: c.Token, HTTPClient: hc})
 		if err != nil {
 			return fmt.Errorf("building the client of node %s: %w", base, err)
 		}
