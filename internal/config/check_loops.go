@@ -1,0 +1,98 @@
+package config
+
+import "strings"
+
+// link is an alias: a name leads to a target, by the value at path.
+type link struct{ target, path string }
+
+// loops reports chains of CNAMEs that come back to where they began: static records, and
+// steered hosts by way of their backends. Only names that we answer for can be followed.
+func (c *checker) loops() {
+	links := c.links()
+	done := map[string]bool{}
+	for _, start := range sorted(links) {
+		c.follow(links, start, nil, done)
+	}
+}
+
+// links gathers where each name may lead.
+func (c *checker) links() map[string][]link {
+	links := map[string][]link{}
+	for i := range c.cfg.Zones {
+		z := &c.cfg.Zones[i]
+		for j := range z.Records {
+			r := &z.Records[j]
+			name, ok := owner(z, r)
+			if !ok || r.Type != "CNAME" {
+				continue
+			}
+			at := element(element("zones", i)+".records", j) + ".data"
+			links[name] = append(links[name], link{target(z, r.Data), at})
+		}
+	}
+	for i := range c.cfg.Hosts {
+		h := &c.cfg.Hosts[i]
+		for _, m := range c.members(h) {
+			if m.backend.CNAME != "" {
+				at := element("backends", m.at) + ".cname"
+				links[h.Name] = append(links[h.Name], link{m.backend.CNAME, at})
+			}
+		}
+	}
+	return links
+}
+
+// target is the full name that a CNAME record's data stands for. Without a final dot it may
+// be meant either way, and a loop is one either way only if it is a loop as written.
+func target(z *Zone, data string) string {
+	name := strings.ToLower(strings.TrimSpace(data))
+	if full, ok := strings.CutSuffix(name, "."); ok {
+		return full
+	}
+	if name == "@" {
+		return z.Name
+	}
+	if !strings.Contains(name, ".") {
+		return name + "." + z.Name
+	}
+	return name
+}
+
+// follow walks the links from name, reports each loop once at the link that closes it, and
+// marks what it has seen. The trail is as long as the chain, which the file's size bounds.
+func (c *checker) follow(links map[string][]link, name string, trail []string,
+	done map[string]bool,
+) {
+	if done[name] || len(trail) > 1000 {
+		return
+	}
+	trail = append(trail, name)
+	for _, l := range links[name] {
+		if at := position(trail, l.target); at >= 0 {
+			c.loop(l.path, append(trail[at:len(trail):len(trail)], l.target))
+			continue
+		}
+		c.follow(links, l.target, trail, done)
+	}
+	done[name] = true
+}
+
+func (c *checker) loop(path string, chain []string) {
+	if len(chain) == 2 {
+		c.mistake(path, "a CNAME loop: %s points at itself", chain[0])
+		return
+	}
+	if len(chain) > 6 {
+		chain = append(append([]string{}, chain[:5]...), "…", chain[len(chain)-1])
+	}
+	c.mistake(path, "a CNAME loop: %s", strings.Join(chain, " → "))
+}
+
+func position(list []string, s string) int {
+	for i, have := range list {
+		if have == s {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,155 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+)
+
+// process checks what concerns the node itself: roles, store, sockets, admin API.
+func (c *checker) process() {
+	seen := map[Role]bool{}
+	for i, r := range c.cfg.Roles {
+		if seen[r] {
+			c.mistake(element("roles", i), "%s is given twice", r)
+		}
+		seen[r] = true
+	}
+	if len(c.cfg.Roles) == 0 {
+		c.mistake("roles", "is empty: the node would do nothing")
+	}
+	c.store()
+	c.listeners()
+	c.admin()
+	c.budget()
+}
+
+func (c *checker) store() {
+	s := c.cfg.Store
+	switch {
+	case s.Kind == StoreRedis && s.Redis == nil:
+		c.mistake("store.redis", "is missing: kind redis needs an address")
+	case s.Kind == StoreBolt && s.Redis != nil:
+		c.mistake("store.redis", "belongs to kind redis, and kind is bolt")
+	}
+	if c.cfg.Purge.Durability == DurabilityReplicated && s.Kind == StoreBolt {
+		c.mistake("purge.durability", "replicated needs a shared store: store.kind is bolt")
+	}
+}
+
+// socket is one address that the process listens on.
+type socket struct{ path, address string }
+
+// listeners reports two sockets on one address, when this node's roles open both.
+func (c *checker) listeners() {
+	var all []socket
+	add := func(role Role, path string, addresses []string) {
+		for i, a := range addresses {
+			if c.cfg.HasRole(role) {
+				all = append(all, socket{element(path, i), a})
+			}
+		}
+	}
+	add(RoleDNS, "dns.listen", c.cfg.DNS.Listen)
+	add(RoleEdge, "edge.listen", c.cfg.Edge.Listen)
+	if c.cfg.HasRole(RoleAdmin) {
+		all = append(all, socket{"admin.listen", c.cfg.Admin.Listen})
+	}
+	for i, s := range all {
+		for _, before := range all[:i] {
+			if overlap(s.address, before.address) {
+				c.mistake(s.path, "%s is taken by %s already", shown(s.address), before.path)
+				break
+			}
+		}
+	}
+}
+
+// overlap reports whether two listen addresses cannot both be bound.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	ipA, ipB := listenIP(hostA), listenIP(hostB)
+	return ipA == ipB || wildcard(ipA, ipB) || wildcard(ipB, ipA)
+}
+
+// wildcard reports whether a stands for all addresses, b among them. A socket on :: takes
+// IPv4 too, as Go opens it.
+func wildcard(a, b netip.Addr) bool {
+	return a.IsUnspecified() && (a.Is6() || b.Is4())
+}
+
+// listenIP is what a listen address's host binds: all addresses when it is empty.
+func listenIP(host string) netip.Addr {
+	switch host {
+	case "":
+		return netip.IPv6Unspecified()
+	case "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	ip, _ := netip.ParseAddr(host)
+	return ip.Unmap()
+}
+
+// loopback reports whether only this machine can reach a listen address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && listenIP(host).IsLoopback()
+}
+
+func (c *checker) admin() {
+	a := c.cfg.Admin
+	c.unique("admin.tokens", "name", len(a.Tokens), func(i int) string {
+		return a.Tokens[i].Name
+	})
+	for i, t := range a.Tokens {
+		if t.TokenFile == "" && t.TokenEnv == "" {
+			c.needs(element("admin.tokens", i), "token_file", "token_env", "")
+		}
+		seen := map[string]bool{}
+		for j, s := range t.Scopes {
+			if seen[s] {
+				c.mistake(element(element("admin.tokens", i)+".scopes", j),
+					"%s is given twice", s)
+			}
+			seen[s] = true
+		}
+	}
+	if !c.cfg.HasRole(RoleAdmin) || a.Listen == "" || loopback(a.Listen) {
+		return
+	}
+	if a.TLS == nil && c.whole("admin.tls") {
+		c.mistake("admin.listen", "%s is not loopback: admin.tls is needed", shown(a.Listen))
+	}
+	if len(a.Tokens) == 0 && c.whole("admin.tokens") {
+		c.mistake("admin.listen", "%s is not loopback: admin.tokens are needed",
+			shown(a.Listen))
+	}
+}
+
+// needs reports a missing secret, unless one of its keys was refused.
+func (c *checker) needs(path, file, env, why string) {
+	if c.bad[child(path, file)] || c.bad[child(path, env)] {
+		return
+	}
+	c.mistake(child(path, file), "is missing: give %s or %s%s", file, env, why)
+}
+
+// budget reports more probes a second than the node may send.
+func (c *checker) budget() {
+	if !c.whole("backends") || !c.whole("probing") || !c.cfg.HasRole(RoleProbe) {
+		return
+	}
+	rate := 0.0
+	for _, b := range c.cfg.Backends {
+		if b.Probe.Interval > 0 {
+			rate += 1 / b.Probe.Interval.Seconds()
+		}
+	}
+	if budget := c.cfg.Probing.Budget; rate > float64(budget) {
+		c.mistake("probing.budget", "%d probes a second are too few: the backends need %.1f",
+			budget, rate)
+	}
+}

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+	"time"
+)
+
+// backends checks each backend and its probe.
+func (c *checker) backends() {
+	backends := c.cfg.Backends
+	c.unique("backends", "name", len(backends), func(i int) string { return backends[i].Name })
+	providers := c.index("providers")
+	for i := range backends {
+		b, at := &backends[i], element("backends", i)
+		switch hasCNAME, hasAddresses := c.src.has(at+".cname"), c.src.has(at+".addresses"); {
+		case hasCNAME && hasAddresses:
+			c.mistake(at+".addresses", "cname is given too: a backend has one of the two")
+		case !hasCNAME && !hasAddresses && !c.bad[at+".cname"] && !c.bad[at+".addresses"]:
+			c.mistake(at, "has neither cname nor addresses: it needs one of the two")
+		case hasAddresses && len(b.Addresses) == 0:
+			c.mistake(at+".addresses", "is empty: at least one is needed")
+		}
+		seen := map[string]bool{}
+		for j, a := range b.Addresses {
+			if a != "" && seen[a] {
+				c.mistake(element(at+".addresses", j), "%s is given twice", shown(a))
+			}
+			seen[a] = true
+		}
+		if b.Provider != "" {
+			c.refer(at+".provider", "providers", b.Provider, providers)
+		}
+		c.probe(at+".probe", &b.Probe)
+	}
+}
+
+// index maps the names of a top-level list to their first place.
+func (c *checker) index(list string) map[string]int {
+	if index, ok := c.indices[list]; ok {
+		return index
+	}
+	index := map[string]int{}
+	c.indices[list] = index
+	add := func(i int, name string) {
+		if _, twice := index[name]; !twice && name != "" {
+			index[name] = i
+		}
+	}
+	switch list {
+	case "backends":
+		for i := range c.cfg.Backends {
+			add(i, c.cfg.Backends[i].Name)
+		}
+	case "pools":
+		for i := range c.cfg.Pools {
+			add(i, c.cfg.Pools[i].Name)
+		}
+	case "providers":
+		for i := range c.cfg.Providers {
+			add(i, c.cfg.Providers[i].Name)
+		}
+	}
+	return index
+}
+
+func (c *checker) probe(at string, p *Probe) {
+	if !c.src.has(at) {
+		if !c.bad[at] {
+			c.mistake(at, "is missing: without a probe nobody knows when to leave the backend")
+		}
+		return
+	}
+	c.probeHeaders(at+".headers", p.Headers)
+	switch {
+	case p.Kind == ProbeHTTP && p.URL == "" && !c.bad[at+".url"]:
+		c.mistake(at+".url", "is missing: an http probe needs something to fetch")
+	case p.Kind == ProbeTCP && p.Address == "" && !c.bad[at+".address"]:
+		c.mistake(at+".address", "is missing: a tcp probe needs host:port to dial")
+	}
+	if p.Kind == ProbeTCP {
+		for _, key := range []string{"url", "host", "method", "headers", "ca_file", "expect"} {
+			if path := at + "." + key; c.src.has(path) {
+				c.mistake(path, "belongs to an http probe, and this one is tcp")
+			}
+		}
+	}
+	if p.Method == "HEAD" && p.Expect.Body != "" {
+		c.mistake(at+".expect.body", "a HEAD request has no body to look in")
+	}
+	if u, err := url.Parse(p.URL); err == nil && u.Scheme == "http" && p.CAFile != "" {
+		c.mistake(at+".ca_file", "the probe's URL is http, which has no certificate")
+	}
+}
+
+// probeHeaders refuses the headers that hold credentials: secrets never stand in the file.
+func (c *checker) probeHeaders(at string, headers []Header) {
+	seen := map[string]bool{}
+	for i, h := range headers {
+		path, name := element(at, i)+".name", strings.ToLower(h.Name)
+		switch name {
+		case "":
+		case "authorization", "proxy-authorization", "cookie":
+			c.mistake(path, "%s holds a secret, and secrets never stand in the file: probe a "+
+				"path that needs none", h.Name)
+		case "host":
+			c.mistake(path, "the Host header is the probe's host key")
+		default:
+			if seen[name] {
+				c.mistake(path, "%s is given twice", h.Name)
+			}
+		}
+		seen[name] = true
+	}
+}
+
+// pools checks members.
+func (c *checker) pools() {
+	pools := c.cfg.Pools
+	c.unique("pools", "name", len(pools), func(i int) string { return pools[i].Name })
+	backends := c.index("backends")
+	for i, p := range pools {
+		at := element("pools", i) + ".members"
+		seen := map[string]int{}
+		for j, m := range p.Members {
+			path := element(at, j) + ".backend"
+			if !c.refer(path, "backends", m.Backend, backends) {
+				continue
+			}
+			if first, twice := seen[m.Backend]; twice {
+				c.mistake(path, "%s is a member already, %s: add the weights",
+					shown(m.Backend), element(at, first))
+				continue
+			}
+			seen[m.Backend] = j
+		}
+	}
+}
+
+// hosts checks the steered names.
+func (c *checker) hosts() {
+	hosts := c.cfg.Hosts
+	c.unique("hosts", "name", len(hosts), func(i int) string { return hosts[i].Name })
+	pools := c.index("pools")
+	for i := range hosts {
+		h, at := &hosts[i], element("hosts", i)
+		seen := map[string]bool{}
+		for j, p := range h.Pools {
+			path := element(at+".pools", j)
+			if c.refer(path, "pools", p, pools) && seen[p] {
+				c.mistake(path, "%s is given twice", shown(p))
+			}
+			seen[p] = true
+		}
+		c.inZone(at+".name", h.Name)
+		c.apex(at, h)
+		if c.drained(h) {
+			c.mistake(at+".pools", "weight 0 everywhere: every member of every pool of %s is "+
+				"drained, so nothing is left to answer with", h.Name)
+		}
+	}
+}
+
+// inZone reports a host that no zone of ours holds.
+func (c *checker) inZone(path, host string) {
+	if host == "" || !c.whole("zones") {
+		return
+	}
+	names := make([]string, 0, len(c.cfg.Zones))
+	for _, z := range c.cfg.Zones {
+		if under(host, z.Name) {
+			return
+		}
+		names = append(names, z.Name)
+	}
+	if len(names) > 0 {
+		c.mistake(path, "%s is in none of the zones (%s)", shown(host),
+			strings.Join(names, ", "))
+	}
+}
+
+// apex reports a steered zone apex with CNAME backends: a CNAME may not stand beside the SOA
+// and NS records there (RFC 1034 §3.6.2).
+func (c *checker) apex(at string, h *Host) {
+	for _, z := range c.cfg.Zones {
+		if z.Name != h.Name || z.Name == "" {
+			continue
+		}
+		for _, m := range c.members(h) {
+			if m.backend.CNAME != "" {
+				c.mistake(at+".name", "%s is a zone itself, where no CNAME may stand: backend "+
+					"%s has one; use addresses", shown(h.Name), shown(m.backend.Name))
+				return
+			}
+		}
+	}
+}
+
+// member is a member of one of a host's pools, with its backend.
+type member struct {
+	pool, index int // places in the config's pools and in the pool's members
+	order       int // place of the pool among the host's
+	weight      int
+	backend     *Backend
+	at          int // place in the config's backends
+}
+
+// members lists a host's members whose pool and backend exist.
+func (c *checker) members(h *Host) []member {
+	pools, backends := c.index("pools"), c.index("backends")
+	var all []member
+	for order, name := range h.Pools {
+		p, ok := pools[name]
+		if !ok {
+			continue
+		}
+		for j, m := range c.cfg.Pools[p].Members {
+			if b, ok := backends[m.Backend]; ok {
+				all = append(all, member{
+					pool: p, index: j, order: order, weight: m.Weight,
+					backend: &c.cfg.Backends[b], at: b,
+				})
+			}
+		}
+	}
+	return all
+}
+
+// drained reports whether every member of every pool of the host has weight 0.
+func (c *checker) drained(h *Host) bool {
+	if !c.whole("pools") {
+		return false
+	}
+	all := c.members(h)
+	for _, m := range all {
+		if m.weight != 0 {
+			return false
+		}
+	}
+	return len(all) > 0
+}
+
+// slowest is the longest probing interval among a host's backends.
+func (c *checker) slowest(h *Host) time.Duration {
+	var longest time.Duration
+	for _, m := range c.members(h) {
+		longest = max(longest, m.backend.Probe.Interval)
+	}
+	return longest
+}

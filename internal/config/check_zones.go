@@ -1,0 +1,127 @@
+package config
+
+import (
+	"cmp"
+	"strings"
+)
+
+// zones checks the zones and their static records. The nameserver parses the data.
+func (c *checker) zones() {
+	zones := c.cfg.Zones
+	if len(zones) == 0 && c.given && c.cfg.HasRole(RoleDNS) {
+		c.mistake("zones", "is missing: a node with the role dns needs at least one")
+	}
+	c.unique("zones", "name", len(zones), func(i int) string { return zones[i].Name })
+	for i := range zones {
+		at := element("zones", i)
+		c.soa(at, &zones[i])
+		c.nameservers(at, &zones[i])
+		c.records(at, &zones[i])
+	}
+}
+
+func (c *checker) soa(at string, z *Zone) {
+	s := z.SOA
+	if c.whole(at+".soa") && s.Expire < s.Refresh+s.Retry {
+		c.mistake(at+".soa.expire", "%v is less than refresh and retry together: secondaries "+
+			"would give up before they have tried twice", s.Expire)
+	}
+}
+
+func (c *checker) nameservers(at string, z *Zone) {
+	seen := map[string]bool{}
+	for i, ns := range z.NS {
+		path := element(at+".ns", i)
+		switch {
+		case ns == "":
+		case !strings.Contains(ns, "."):
+			c.suggest(path, ns+"."+z.Name, "%s is not a full name", shown(ns))
+		case seen[ns]:
+			c.mistake(path, "%s is given twice", shown(ns))
+		}
+		seen[ns] = true
+	}
+}
+
+// owner returns the full name of a record, lower case without a final dot, and whether the
+// name is one. A relative name is below the zone, one with a final dot is full.
+func owner(z *Zone, r *Record) (string, bool) {
+	name := strings.ToLower(r.Name)
+	if name == "@" {
+		return z.Name, true
+	}
+	full, absolute := strings.CutSuffix(name, ".")
+	if !absolute {
+		full = name + "." + z.Name
+	}
+	star := strings.TrimPrefix(full, "*.")
+	normal, wrong := parseHostname(star)
+	return full, wrong == nil && normal == star && under(full, z.Name)
+}
+
+func (c *checker) records(at string, z *Zone) {
+	seen := map[string]int{}
+	hosts := map[string]int{}
+	for i, h := range c.cfg.Hosts {
+		hosts[h.Name] = i
+	}
+	aliases := aliases(z)
+	for i := range z.Records {
+		r, path := &z.Records[i], element(at+".records", i)
+		name, ok := owner(z, r)
+		if r.Name == "" || z.Name == "" {
+			continue
+		}
+		c.recordName(path, z, r, name, ok)
+		same := name + " " + r.Type + " " + r.Data
+		j, twice := seen[same]
+		if twice {
+			c.mistake(path, "is the same as %s", element(at+".records", j))
+			continue
+		}
+		seen[same] = i
+		if j, steered := hosts[name]; steered && (name != z.Name || isAddress(r.Type)) {
+			c.mistake(path+".name", "%s is steered by %s: it can't have records too",
+				shown(name), element("hosts", j))
+		}
+		if j, ok := aliases[name]; ok && j != i {
+			c.mistake(path+".name", "%s has a CNAME, %s: nothing else may stand beside it "+
+				"(RFC 1034 §3.6.2)", shown(name), element(at+".records", j))
+		}
+	}
+}
+
+func isAddress(rrtype string) bool { return rrtype == "A" || rrtype == "AAAA" }
+
+func (c *checker) recordName(path string, z *Zone, r *Record, name string, ok bool) {
+	switch {
+	case !ok && strings.HasSuffix(r.Name, "."):
+		c.mistake(path+".name", "%s is not in the zone %s", shown(r.Name), z.Name)
+	case !ok:
+		c.mistake(path+".name", "%s is not a name in the zone: give it without %s, or @ for "+
+			"the zone itself", shown(r.Name), z.Name)
+	case under(strings.ToLower(r.Name), z.Name):
+		short := strings.TrimSuffix(strings.ToLower(r.Name), z.Name)
+		c.suggest(path+".name", cmp.Or(strings.TrimSuffix(short, "."), "@"),
+			"%s is relative and would become %s", shown(r.Name), name)
+	case r.Type == "CNAME" && name == z.Name:
+		c.mistake(path+".type", "CNAME may not stand at the zone itself, which has SOA and NS "+
+			"(RFC 1034 §3.6.2)")
+	case r.Type == "SOA":
+		c.mistake(path+".type", "SOA comes from the zone's soa")
+	case r.Type == "NS" && name == z.Name:
+		c.mistake(path+".type", "NS of the zone itself come from the zone's ns")
+	}
+}
+
+// aliases returns the index of the first CNAME record of each name that has one.
+func aliases(z *Zone) map[string]int {
+	found := map[string]int{}
+	for i := range z.Records {
+		name, ok := owner(z, &z.Records[i])
+		if _, twice := found[name]; ok && !twice && z.Records[i].Type == "CNAME" {
+			found[name] = i
+		}
+	}
+	return found
+}

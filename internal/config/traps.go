@@ -1,0 +1,229 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// traps warns of configurations that work and that people come to regret.
+func (c *checker) traps() {
+	c.poolTraps()
+	c.hostTraps()
+	c.probeTraps()
+	c.zoneTraps()
+	if c.given && c.src.has("roles") && c.cfg.HasRole(RoleEdge) && len(c.cfg.Edge.Sites) == 0 {
+		c.warn("edge", "the node has the role edge and no sites: its edge serves nothing")
+	}
+}
+
+func (c *checker) poolTraps() {
+	backends := c.index("backends")
+	for i, p := range c.cfg.Pools {
+		at := element("pools", i)
+		var cnames, addresses, weight, known int
+		for _, m := range p.Members {
+			b, ok := backends[m.Backend]
+			if !ok {
+				continue
+			}
+			known++
+			weight += m.Weight
+			if c.cfg.Backends[b].CNAME != "" {
+				cnames++
+			} else {
+				addresses++
+			}
+		}
+		if cnames > 0 && addresses > 0 {
+			c.warn(at+".members", "CNAME and address backends in one pool: a resolver that has "+
+				"cached the CNAME keeps all types of query on it, so the weights come out wrong")
+		}
+		if known > 0 && known == len(p.Members) && weight == 0 {
+			c.warn(at+".members", "every weight is 0: the pool is always passed over")
+		}
+	}
+}
+
+func (c *checker) hostTraps() {
+	for i := range c.cfg.Hosts {
+		h, at := &c.cfg.Hosts[i], element("hosts", i)
+		if slowest := c.slowest(h); h.TTL < slowest {
+			c.warn(at+".ttl", "%v is under the probing interval of %v: resolvers ask more "+
+				"often than anything can have changed", h.TTL, slowest)
+		}
+		if c.noLastResort(h) {
+			c.warn(at+".pools", "no last resort: every pool holds commercial CDNs alone; add a "+
+				"pool with your own edge or the origin at the end")
+		}
+	}
+	if c.given && len(c.cfg.Hosts) == 0 && c.whole("hosts") {
+		c.warn("hosts", "there is no steered host")
+	}
+}
+
+// noLastResort reports whether every backend that can answer for the host belongs to a
+// commercial CDN. A backend without a provider is taken for the operator's own.
+func (c *checker) noLastResort(h *Host) bool {
+	if !c.whole("pools") || !c.whole("backends") || !c.whole("providers") {
+		return false
+	}
+	providers := c.index("providers")
+	usable := 0
+	for _, m := range c.members(h) {
+		if m.weight == 0 {
+			continue
+		}
+		usable++
+		p, ok := providers[m.backend.Provider]
+		if !ok || !commercial(c.cfg.Providers[p].Kind) {
+			return false
+		}
+	}
+	return usable > 0
+}
+
+func (c *checker) probeTraps() {
+	steered := map[string]bool{}
+	for i := range c.cfg.Hosts {
+		steered[c.cfg.Hosts[i].Name] = true
+	}
+	for i := range c.cfg.Backends {
+		b := &c.cfg.Backends[i]
+		u, err := url.Parse(b.Probe.URL)
+		if b.CNAME == "" || b.Probe.Kind != ProbeHTTP || b.Probe.URL == "" || err != nil {
+			continue
+		}
+		if b.Probe.Host == "" && !steered[strings.ToLower(u.Hostname())] {
+			c.warn(element("backends", i)+".probe", "has no host: the CDN is asked for %s, "+
+				"which may work while your own host name does not", u.Hostname())
+		}
+	}
+}
+
+func (c *checker) zoneTraps() {
+	for i := range c.cfg.Zones {
+		z, at := &c.cfg.Zones[i], element("zones", i)
+		if len(z.NS) == 1 {
+			c.warn(at+".ns", "a single nameserver: when it is gone, so is the zone (RFC 1034 "+
+				"§4.1 asks for two)")
+		}
+		c.glue(at, z)
+		for j, ns := range z.NS {
+			if under(ns, z.Name) {
+				continue
+			}
+			if b := c.sharesFate(ns); b != "" {
+				c.warn(element(at+".ns", j), "%s belongs to the same company as backend %s: an "+
+					"outage of that CDN could take the DNS with it", ns, b)
+			}
+		}
+	}
+}
+
+// glue warns of nameservers inside the zone that have no address in it.
+func (c *checker) glue(at string, z *Zone) {
+	has := map[string]bool{}
+	for i := range z.Records {
+		name, ok := owner(z, &z.Records[i])
+		has[name] = has[name] || ok && isAddress(z.Records[i].Type)
+	}
+	for j, ns := range z.NS {
+		if ns != "" && under(ns, z.Name) && !has[ns] && c.whole(at+".records") {
+			c.warn(element(at+".ns", j), "%s has no A or AAAA record in the zone: nobody could "+
+				"reach it", ns)
+		}
+	}
+}
+
+// sharesFate returns the name of a backend that the company of a nameserver runs, or "".
+func (c *checker) sharesFate(ns string) string {
+	of := company(ns)
+	for i := range c.cfg.Backends {
+		if b := &c.cfg.Backends[i]; b.CNAME != "" && company(b.CNAME) == of {
+			return b.Name
+		}
+	}
+	return ""
+}
+
+// company is who runs a name: a vendor that we know the domains of, or else the name's last
+// two labels, which is a guess (three where the last but one is a registry's, as in co.uk).
+func company(name string) string {
+	labels := strings.Split(name, ".")
+	for _, v := range vendors() {
+		for _, domain := range v.domains {
+			if under(name, domain) {
+				return v.name
+			}
+		}
+	}
+	if slices.ContainsFunc(labels, func(l string) bool { return strings.HasPrefix(l, "awsdns-") }) {
+		return "amazon"
+	}
+	n := 2
+	if len(labels) > 2 && len(labels[len(labels)-1]) == 2 && len(labels[len(labels)-2]) <= 3 {
+		n = 3
+	}
+	return strings.Join(labels[max(0, len(labels)-n):], ".")
+}
+
+type vendor struct {
+	name    string
+	domains []string
+}
+
+// vendors are CDNs that host DNS as well, with the domains of both services, as their
+// documentation names them.
+func vendors() []vendor {
+	return []vendor{
+		{"cloudflare", []string{"cloudflare.com", "cloudflare.net", "foundationdns.com",
+			"foundationdns.net", "foundationdns.org"}},
+		{"akamai", []string{"akam.net", "akamai.net", "akamaiedge.net", "akamaized.net",
+			"edgekey.net", "edgesuite.net"}},
+		{"amazon", []string{"cloudfront.net", "amazonaws.com"}},
+		{"google", []string{"googledomains.com", "google.com", "googleusercontent.com",
+			"ghs.googlehosted.com"}},
+		{"microsoft", []string{"azure-dns.com", "azure-dns.net", "azure-dns.org",
+			"azure-dns.info", "azureedge.net", "azurefd.net"}},
+		{"bunny", []string{"bunny.net", "b-cdn.net"}},
+		{"gcore", []string{"gcorelabs.net", "gcdn.co", "gcdn.services"}},
+		{"cdn77", []string{"cdn77.net", "cdn77.org", "cdn77.com"}},
+		{"alibaba", []string{"alidns.com", "kunlunca.com", "kunlunar.com"}},
+		{"tencent", []string{"dnspod.net", "dnsv1.com", "cdn.dnsv1.com"}},
+	}
+}
+
+// unused warns of what nothing refers to: often the trace of a name that was changed in one
+// place only.
+func (c *checker) unused() {
+	used := map[string]bool{}
+	for i := range c.cfg.Hosts {
+		for _, p := range c.cfg.Hosts[i].Pools {
+			used["pools "+p] = true
+		}
+	}
+	for _, p := range c.cfg.Pools {
+		for _, m := range p.Members {
+			used["backends "+m.Backend] = true
+		}
+	}
+	for i := range c.cfg.Backends {
+		used["providers "+c.cfg.Backends[i].Provider] = true
+	}
+	say := func(list string, i int, name, by string) {
+		if name != "" && !used[list+" "+name] && c.whole(list) {
+			c.warn(element(list, i), "%s", fmt.Sprintf("%s is used by no %s", shown(name), by))
+		}
+	}
+	for i := range c.cfg.Pools {
+		say("pools", i, c.cfg.Pools[i].Name, "host")
+	}
+	for i := range c.cfg.Backends {
+		say("backends", i, c.cfg.Backends[i].Name, "pool")
+	}
+	for i := range c.cfg.Providers {
+		say("providers", i, c.cfg.Providers[i].Name, "backend")
+	}
+}
