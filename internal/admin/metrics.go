@@ -1,0 +1,42 @@
+package admin
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics count what the admin API does.
+type metrics struct {
+	requests *prometheus.CounterVec
+	panics   prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pointsman_admin_requests_total",
+			Help: "Requests to the admin API by method and status.",
+		}, []string{"method", "status"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pointsman_admin_panics_total",
+			Help: "Requests to the admin API that met a bug and were answered 500.",
+		}),
+	}
+	if r != nil {
+		r.MustRegister(m.requests, m.panics)
+	}
+	return m
+}
+
+// count counts a request; methods nobody defined share one label.
+func (m *metrics) count(r *http.Request, status int) {
+	method := r.Method
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete:
+	default:
+		method = "other"
+	}
+	m.requests.WithLabelValues(method, strconv.Itoa(status)).Inc()
+}
