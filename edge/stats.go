@@ -1,0 +1,95 @@
+package edge
+
+import (
+	"maps"
+	"sync"
+)
+
+// Stats is a snapshot of what the server has done since it was made.
+type Stats struct {
+	Sites   map[string]SiteStats // by each site's first host
+	Objects int                  // stored
+	Bytes   int64                // that the stored objects are accounted for
+	Limit   int64                // of Bytes
+	Evicted uint64               // objects that made room for others
+}
+
+// SiteStats are the counters of one site.
+type SiteStats struct {
+	// Requests is the sum of all results; requests for the edge's own health are not counted.
+	Requests uint64
+	// Hits were answered from the cache, fresh; Stale from it, stale; Revalidated from it after
+	// the origin had confirmed it; Misses by a fetch; Passes went to the origin as they were;
+	// Errors were refused, or the origin failed; Gone had no client left to answer.
+	Hits, Stale, Revalidated, Misses, Passes, Errors, Gone uint64
+	// Bytes of bodies that were sent to clients.
+	Bytes uint64
+}
+
+// statistics counts.
+type statistics struct {
+	mu    sync.Mutex // guards sites
+	sites map[string]SiteStats
+}
+
+func newStatistics() *statistics { return &statistics{sites: map[string]SiteStats{}} }
+
+// add counts one request.
+func (s *statistics) add(site string, r result, sent int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.sites[site]
+	c.Requests++
+	c.Bytes += uint64(sent)
+	switch r {
+	case resultHit:
+		c.Hits++
+	case resultStale:
+		c.Stale++
+	case resultRevalidated:
+		c.Revalidated++
+	case resultMiss:
+		c.Misses++
+	case resultPass:
+		c.Passes++
+	case resultGone:
+		c.Gone++
+	default:
+		c.Errors++
+	}
+	s.sites[site] = c
+}
+
+func (s *statistics) forget(site string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sites, site)
+}
+
+// Stats gives a snapshot.
+func (s *Server) Stats() Stats {
+	stored := s.cache.Stats()
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
+	return Stats{
+		Sites:   maps.Clone(s.stats.sites),
+		Objects: stored.Objects, Bytes: stored.Bytes, Limit: stored.Limit,
+		Evicted: stored.Evicted,
+	}
+}
+
+// noSite stands for the site in counters of requests whose host nobody has.
+const noSite = "(none)"
+
+// count notes how a request was answered.
+func (s *Server) count(x *exchange) {
+	if x.result == resultHealth {
+		return
+	}
+	name := noSite
+	if x.site != nil {
+		name = x.site.name
+	}
+	s.stats.add(name, x.result, x.sent)
+	s.metrics.answered(name, x.result, x.sent)
+}
