@@ -125,6 +125,9 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		SetLogger(silent{}).
 		SetRetryCount(0).
 		SetResponseBodyLimit(maxAnswer).
+		// Without it resty sends a POST that has no body in chunks, which some servers refuse
+		// with 411.
+		SetContentLength(true).
 		SetPreRequestHook(func(_ *resty.Client, r *http.Request) error {
 			c.Sign(r.Header, token)
 			return nil
