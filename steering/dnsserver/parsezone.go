@@ -315,7 +315,7 @@ func tidy(err error) string {
 
 // rewire packs and unpacks a record.
 func rewire(rr dns.RR) (dns.RR, error) {
-	buf := make([]byte, dns.MaxMsgSize)
+	buf := make([]byte, dns.Len(rr)+1)
 	n, err := dns.PackRR(rr, buf, 0, nil, false)
 	if err != nil {
 		return nil, fmt.Errorf("not valid on the wire: %s", tidy(err))
@@ -350,57 +350,6 @@ func (p *parser) absolute(rr dns.RR, data string) error {
 		}
 	}
 	return nil
-}
-
-// notSingle refuses a name of one label: nearly always a relative one, which in data would
-// silently mean a top-level domain.
-func (p *parser) notSingle(name string) error {
-	if dns.CountLabel(name) != 1 {
-		return nil
-	}
-	return fmt.Errorf("names in data are absolute: write %s%s for %s", name,
-		strings.TrimSuffix(p.z.name, "."), strings.TrimSuffix(name, "."))
-}
-
-// target reads the name of another host.
-func (p *parser) target(s string) (string, error) {
-	if s == "@" {
-		return p.z.name, nil
-	}
-	name, err := canonical(s)
-	if err != nil {
-		return "", err
-	}
-	if name == "." {
-		return "", errors.New("the root is no host")
-	}
-	return name, p.notSingle(name)
-}
-
-// canonical checks a name and brings it into canonical form: lower case, with the final dot,
-// escapes only where they are needed.
-func canonical(s string) (string, error) {
-	if s == "" {
-		return "", errors.New("missing")
-	}
-	if strings.ContainsAny(s, " \t\r\n\"();@$") {
-		return "", fmt.Errorf("%q is not a domain name", s)
-	}
-	return normal(s)
-}
-
-// normal brings a name into canonical form.
-func normal(s string) (string, error) {
-	buf := make([]byte, 256)
-	n, err := dns.PackDomainName(dns.Fqdn(s), buf, 0, nil, false)
-	if err != nil || n > 255 {
-		return "", fmt.Errorf("%q is not a domain name", s)
-	}
-	name, _, err := dns.UnpackDomainName(buf[:n], 0)
-	if err != nil {
-		return "", fmt.Errorf("%q is not a domain name", s)
-	}
-	return dns.CanonicalName(name), nil
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -125,15 +125,3 @@ func (z *Zone) cutAbove(name string) string {
 	}
 	return cut
 }
-
-// parent returns a canonical name without its first label; the root's parent is the root.
-func parent(name string) string {
-	off, end := dns.NextLabel(name, 0)
-	if end {
-		return "."
-	}
-	return name[off:]
-}
-
-// under reports whether a canonical name is the zone's apex or below it.
-func under(name, apex string) bool { return dns.IsSubDomain(apex, name) }
