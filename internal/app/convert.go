@@ -1,20 +1,179 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"pointsman/edge"
 	"pointsman/internal/config"
 	"pointsman/probes"
 	"pointsman/probes/health"
+	"pointsman/purge"
 	"pointsman/steering"
 	"pointsman/steering/dnsserver"
 )
 
 // This file is the only translator from the config's structs to those of the packages. The
 // config was checked before, so what can still go wrong here is a file that vanished.
+
+// inputs are the config in the packages' own terms: all that a start or a reload hands over.
+type inputs struct {
+	spec     *steering.Spec
+	zones    []*dnsserver.Zone
+	targets  []probes.Target
+	backends []string
+	rules    map[string]health.Rules
+	sites    []edge.Site
+	purges   []purge.Target
+}
+
+// convert translates a checked config. What the packages refuse comes back as an ErrConfig
+// whose lines carry the place in the file.
+func convert(c *config.Config, r *config.Report) (*inputs, error) {
+	in := &inputs{sites: sitesOf(c)}
+	var bad []pathMistake
+	in.zones, bad = zonesOf(c, serialOf(time.Now()))
+	bad = append(bad, hostMistakes(c, in.zones)...)
+	var err error
+	if in.spec, err = specOf(c); err != nil {
+		return nil, errors.Join(ErrConfig, err)
+	}
+	if in.targets, err = targetsOf(c); err != nil {
+		return nil, errors.Join(ErrConfig, err)
+	}
+	for _, t := range in.targets {
+		for _, m := range t.Check() {
+			bad = append(bad, pathMistake{backendPath(c, t.Backend) + ".probe", m.Path + ": " + m.Message})
+		}
+	}
+	in.backends, in.rules = rulesOf(c)
+	var refused []pathMistake
+	in.purges, refused = purgesOf(c)
+	if bad = append(bad, refused...); len(bad) > 0 {
+		return nil, errors.Join(ErrConfig, located(r, bad))
+	}
+	return in, nil
+}
+
+// located turns the packages' complaints into findings with file, line and column.
+func located(r *config.Report, bad []pathMistake) error {
+	e := &config.Error{}
+	for _, m := range bad {
+		e.Mistakes = append(e.Mistakes, r.Source.Finding(m.path, m.message))
+	}
+	return e
+}
+
+func backendPath(c *config.Config, name string) string {
+	for i, b := range c.Backends {
+		if b.Name == name {
+			return fmt.Sprintf("backends[%d]", i)
+		}
+	}
+	return "backends"
+}
+
+// hostMistakes asks the nameserver whether the steered names fit into the zones.
+func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
+	for _, z := range zones {
+		if z == nil {
+			return nil // the zone's own mistakes come first
+		}
+	}
+	var names []dnsserver.SteeredName
+	for _, h := range c.Hosts {
+		n := dnsserver.SteeredName{Host: fqdn(h.Name)}
+		for _, b := range backendsOfHost(c, h) {
+			if b.CNAME != "" {
+				n.Targets = append(n.Targets, fqdn(b.CNAME))
+			}
+			n.Addresses = n.Addresses || len(b.Addresses) > 0
+		}
+		names = append(names, n)
+	}
+	var bad []pathMistake
+	for _, m := range dnsserver.CheckHosts(zones, names) {
+		bad = append(bad, pathMistake{m.Path, m.Message})
+	}
+	return bad
+}
+
+func backendsOfHost(c *config.Config, h config.Host) []config.Backend {
+	var out []config.Backend
+	for _, p := range c.Pools {
+		if !slices.Contains(h.Pools, p.Name) {
+			continue
+		}
+		for _, m := range p.Members {
+			for _, b := range c.Backends {
+				if b.Name == m.Backend {
+					out = append(out, b)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// serialOf makes the zones' serial from the time of loading, so that it rises (RFC 1982 keeps
+// the order until 2106).
+func serialOf(t time.Time) uint32 { return uint32(t.Unix()) }
+
+// sitesOf converts what the edge serves.
+func sitesOf(c *config.Config) []edge.Site {
+	var out []edge.Site
+	for _, s := range c.Edge.Sites {
+		out = append(out, edge.Site{Hosts: s.Hosts, Origin: s.Origin, StaleIfError: s.StaleIfError})
+	}
+	return out
+}
+
+// originMark stands for the origin in a purge's fetches; the fetcher finds its address by the
+// URL's host.
+const originMark = "origin"
+
+// purgesOf builds the providers, and says through which backends each is verified.
+func purgesOf(c *config.Config) ([]purge.Target, []pathMistake) {
+	var out []purge.Target
+	var bad []pathMistake
+	for i, pc := range c.Providers {
+		p, err := newProvider(pc)
+		if err != nil {
+			bad = append(bad, pathMistake{fmt.Sprintf("providers[%d]", i), err.Error()})
+			continue
+		}
+		t := purge.Target{Provider: p}
+		if len(c.Edge.Sites) > 0 {
+			t.Origin = purge.FetchVia{Backend: originMark, Address: originMark}
+		}
+		for _, b := range c.Backends {
+			if via, ok := viaOf(b); ok && b.Provider == pc.Name {
+				t.Backends = append(t.Backends, via)
+			}
+		}
+		out = append(out, t)
+	}
+	return out, bad
+}
+
+// viaOf says how to fetch through a backend: where its http probe goes. Without such a probe
+// it cannot be verified.
+func viaOf(b config.Backend) (purge.FetchVia, bool) {
+	u, err := url.Parse(b.Probe.URL)
+	if err != nil || u.Host == "" || b.Probe.Kind == config.ProbeTCP {
+		return purge.FetchVia{}, false
+	}
+	address := b.Probe.Address
+	if address == "" {
+		address = u.Host
+	}
+	return purge.FetchVia{Backend: b.Name, Address: address, Scheme: u.Scheme}, true
+}
 
 // fqdn returns the canonical form of a name from the config: lower case with the final dot.
 func fqdn(name string) string {

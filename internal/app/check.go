@@ -1,0 +1,77 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pointsman/internal/config"
+	"pointsman/probes"
+	"pointsman/steering"
+)
+
+// Checked is what Check found in a config that it did not refuse.
+type Checked struct {
+	Warnings []string
+	Summary  string // what the config says, in one line
+}
+
+// Check validates a configuration: everything that New would do, short of opening sockets and
+// stores. A refused one is an ErrConfig that lists every mistake.
+func Check(o Options) (Checked, error) {
+	c, report, err := o.load()
+	found := Checked{Warnings: warningsOf(report)}
+	if err != nil {
+		return found, err
+	}
+	in, err := convert(c, report)
+	if err != nil {
+		return found, err
+	}
+	if _, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec}); err != nil {
+		return found, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if _, err := serverTLS(c.Admin.TLS); err != nil {
+		return found, fmt.Errorf("%w: admin.tls: %w", ErrConfig, err)
+	}
+	found.Summary = summary(c)
+	return found, nil
+}
+
+func summary(c *config.Config) string {
+	count := func(n int, one string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %ss", n, one)
+	}
+	return strings.Join([]string{count(len(c.Zones), "zone"), count(len(c.Hosts), "steered name"),
+		count(len(c.Backends), "backend"), count(len(c.Providers), "provider")}, ", ")
+}
+
+// Probe probes the named backends of a configuration once, or all when none is named.
+func Probe(ctx context.Context, o Options, names []string) ([]probes.Sample, error) {
+	c, report, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	in, err := convert(c, report)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		if !slices.ContainsFunc(in.targets, func(t probes.Target) bool { return t.Backend == n }) {
+			return nil, fmt.Errorf("no backend with a probe is named %q", n)
+		}
+	}
+	prober := probes.NewProber(probes.ProberConfig{Vantage: c.Vantage})
+	var out []probes.Sample
+	for _, t := range in.targets {
+		if len(names) == 0 || slices.Contains(names, t.Backend) {
+			out = append(out, prober.Probe(ctx, t))
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,227 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"pointsman/internal/admin/api"
+	"pointsman/internal/config"
+)
+
+// settle is how long a changed file must be quiet before it is read: editors write in pieces.
+const settle = 300 * time.Millisecond
+
+// hashOf identifies a configuration by its effect: the merged values, secrets left out.
+func hashOf(c *config.Config) string {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return "unknown" // plain values always marshal
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+func warningsOf(r *config.Report) []string {
+	var out []string
+	for _, w := range r.Warnings {
+		out = append(out, w.String())
+	}
+	return out
+}
+
+// Reload reads the configuration again. Either all of it is in force when Reload returns nil,
+// or nothing has changed. A refused one is a *api.Problem that lists every mistake.
+func (a *App) Reload(context.Context) (api.Reloaded, error) {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	old := a.loaded.Load()
+	next, in, err := a.prepare(old.config)
+	if err == nil {
+		err = a.swap(next, in)
+	}
+	a.metrics.reload(err)
+	if err != nil {
+		a.log.Error("config refused, the old one serves on", "err", err)
+		a.parts.events.Add("config", "config refused, the old one serves on: "+firstLine(err), nil)
+		return api.Reloaded{}, refusal(err)
+	}
+	a.metrics.config(next)
+	changed := next.hash != old.hash
+	a.log.Info("config reloaded", "hash", next.hash, "changed", changed)
+	if changed {
+		a.parts.events.Add("config", "config "+next.hash[:12]+" is in force", nil)
+	}
+	return api.Reloaded{ConfigHash: next.hash, Changed: changed, Warnings: next.warnings}, nil
+}
+
+// prepare does all that can fail and touches nothing that runs.
+func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
+	c, report, err := a.opts.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	if keys := needRestart(old, c); len(keys) > 0 {
+		return nil, nil, fmt.Errorf("%w: a change of %s needs a restart", ErrConfig,
+			strings.Join(keys, ", "))
+	}
+	in, err := convert(c, report)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &loadedConfig{config: c, hash: hashOf(c), at: time.Now(),
+		warnings: warningsOf(report), purges: in.purges}, in, nil
+}
+
+// swap puts a prepared configuration in force. The three steps that may refuse come first,
+// each harmless by itself should the next one refuse; the rest cannot fail.
+func (a *App) swap(next *loadedConfig, in *inputs) error {
+	p := a.parts
+	if p.edge != nil {
+		if err := p.edge.SetSites(in.sites); err != nil {
+			return fmt.Errorf("%w: edge.sites: %w", ErrConfig, err)
+		}
+	}
+	old := a.loaded.Load()
+	undo := func() {
+		if p.edge != nil {
+			_ = p.edge.SetSites(sitesOf(old.config)) // these were in force a moment ago
+		}
+	}
+	if err := p.purge.SetTargets(in.purges); err != nil {
+		undo()
+		return fmt.Errorf("%w: providers: %w", ErrConfig, err)
+	}
+	// New zones before the new table: a name that becomes steered has its zone at once.
+	if p.dns != nil {
+		p.dns.SetZones(in.zones)
+	}
+	if err := p.engine.SetSpec(in.spec); err != nil {
+		undo()
+		_ = p.purge.SetTargets(old.purges)
+		if p.dns != nil {
+			zones, _ := zonesOf(old.config, serialOf(old.at))
+			p.dns.SetZones(zones)
+		}
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p.tracker.SetBackends(in.backends, in.rules)
+	if p.scheduler != nil {
+		p.scheduler.SetTargets(in.targets)
+	}
+	a.loaded.Store(next)
+	return nil
+}
+
+// needRestart names the changed keys that only a restart can bring in force.
+func needRestart(a, b *config.Config) []string {
+	var keys []string
+	for _, k := range []struct {
+		name string
+		a, b any
+	}{
+		{"node", a.Node, b.Node}, {"vantage", a.Vantage, b.Vantage}, {"roles", a.Roles, b.Roles},
+		{"state_dir", a.StateDir, b.StateDir}, {"store", a.Store, b.Store}, {"log", a.Log, b.Log},
+		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
+		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
+		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
+		{"edge.sites (from none, or to none)", len(a.Edge.Sites) > 0, len(b.Edge.Sites) > 0},
+	} {
+		if !reflect.DeepEqual(k.a, k.b) {
+			keys = append(keys, k.name)
+		}
+	}
+	return keys
+}
+
+// refusal is a failed reload as the admin API tells it.
+func refusal(err error) error {
+	p := &api.Problem{Type: "about:blank", Title: "Config refused", Code: api.CodeRefused,
+		Status: http.StatusConflict, Detail: "the old config serves on"}
+	var e *config.Error
+	if errors.As(err, &e) {
+		for _, m := range e.Mistakes {
+			p.Findings = append(p.Findings, m.String())
+		}
+		return p
+	}
+	p.Detail += ": " + err.Error()
+	return p
+}
+
+func firstLine(err error) string {
+	var e *config.Error
+	if errors.As(err, &e) && len(e.Mistakes) > 0 {
+		return e.Mistakes[0].String()
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// watchConfig reloads on SIGHUP and when the file changed and has been quiet for a moment.
+// The folder is watched, not the file: editors and mounted secrets replace files by renaming.
+func (a *App) watchConfig(ctx context.Context) error {
+	var changes chan fsnotify.Event
+	if a.opts.Path != "" {
+		w, err := fsnotify.NewWatcher()
+		if err == nil {
+			defer w.Close()
+			err = w.Add(filepath.Dir(a.opts.Path))
+			changes = w.Events
+		}
+		if err != nil {
+			a.log.Warn("config file not watched, use SIGHUP", "err", err)
+		}
+	}
+	quiet := time.NewTimer(0)
+	if !quiet.Stop() {
+		<-quiet.C
+	}
+	defer quiet.Stop()
+	last := stampOf(a.opts.Path)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.opts.Hup:
+			last = stampOf(a.opts.Path)
+			_, _ = a.Reload(ctx) // Reload has logged and counted its outcome
+		case _, ok := <-changes:
+			if !ok {
+				changes = nil
+				continue
+			}
+			quiet.Reset(settle)
+		case <-quiet.C:
+			if now := stampOf(a.opts.Path); now != last {
+				last = now
+				_, _ = a.Reload(ctx)
+			}
+		}
+	}
+}
+
+// stamp tells one content of a file from another without reading it.
+type stamp struct {
+	mod  time.Time
+	size int64
+}
+
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{} // being replaced, or none
+	}
+	return stamp{info.ModTime(), info.Size()}
+}

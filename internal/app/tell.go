@@ -1,0 +1,123 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"pointsman/internal/admin"
+	"pointsman/internal/config"
+	"pointsman/probes/health"
+	"pointsman/providers"
+	"pointsman/steering"
+	"pointsman/steering/drill"
+)
+
+// This file turns what happens in one part into what another one, or an operator, hears.
+
+// tellChange makes an event of a steered name's new shares.
+func (p *parts) tellChange(c steering.Change) {
+	var shares []string
+	for _, s := range c.After {
+		if s.Share > 0 {
+			shares = append(shares, fmt.Sprintf("%s %.0f%%", s.Backend, s.Share*100))
+		}
+	}
+	p.events.Add("table", fmt.Sprintf("%s now %s (%s)", strings.TrimSuffix(c.Host, "."),
+		strings.Join(shares, ", "), c.Cause), c)
+}
+
+// takeView hands each view to the engine and makes events of changed states.
+func (p *parts) takeView() func(*health.View) {
+	var mu sync.Mutex // guards last
+	last := map[string]health.State{}
+	return func(v *health.View) {
+		p.engine.SetView(v)
+		mu.Lock()
+		defer mu.Unlock()
+		for name, h := range v.Backends {
+			if was, ok := last[name]; ok && was != h.State {
+				p.events.Add("health", fmt.Sprintf("%s: %s, was %s: %s", name, h.State, was,
+					h.Reason), nil)
+			}
+			last[name] = h.State
+		}
+	}
+}
+
+func (p *parts) tellDrill(r drill.Report) {
+	p.events.Add("drill", fmt.Sprintf("drill of %s: %s: %s", r.Plan.Backend, r.State, r.Message), nil)
+}
+
+// adminServed adapts the nameserver's counts; nil when this node answers no DNS.
+func (p *parts) adminServed() func() []admin.Served {
+	if p.dns == nil {
+		return nil
+	}
+	return func() []admin.Served {
+		var out []admin.Served
+		for _, s := range p.dns.Served() {
+			out = append(out, admin.Served(s))
+		}
+		return out
+	}
+}
+
+func (p *parts) drillServed() []drill.Served {
+	if p.dns == nil {
+		return nil
+	}
+	var out []drill.Served
+	for _, s := range p.dns.Served() {
+		out = append(out, drill.Served(s))
+	}
+	return out
+}
+
+// info is what the admin API says of the process.
+func (a *App) info() admin.Info {
+	in := admin.Info{Ready: a.ready.Load(), Store: a.store.get(),
+		Providers: map[string]string{}, Answers: map[string]string{}}
+	l := a.loaded.Load()
+	if l == nil {
+		return in // the admin API is built before the config counts as loaded
+	}
+	in.ConfigHash, in.ConfigLoaded, in.Warnings = l.hash, l.at, l.warnings
+	for _, r := range l.config.Roles {
+		in.Roles = append(in.Roles, string(r))
+	}
+	for _, b := range l.config.Backends {
+		in.Providers[b.Name] = b.Provider
+		in.Answers[b.Name] = b.CNAME
+		if b.CNAME == "" {
+			in.Answers[b.Name] = strings.Join(b.Addresses, " ")
+		}
+	}
+	return in
+}
+
+// providers lists those in force.
+func (a *App) providers() []providers.Provider {
+	var out []providers.Provider
+	l := a.loaded.Load()
+	if l == nil {
+		return nil
+	}
+	for _, t := range l.purges {
+		out = append(out, t.Provider)
+	}
+	return out
+}
+
+// tokensOf converts the callers of the admin API.
+func tokensOf(c *config.Config) []admin.Token {
+	var out []admin.Token
+	for _, t := range c.Admin.Tokens {
+		nt := admin.Token{Name: t.Name, Token: t.Token}
+		for _, s := range t.Scopes {
+			nt.Scopes = append(nt.Scopes, admin.Scope(s))
+		}
+		out = append(out, nt)
+	}
+	return out
+}

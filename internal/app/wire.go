@@ -1,0 +1,236 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"pointsman/edge"
+	"pointsman/internal/admin"
+	"pointsman/internal/audit"
+	"pointsman/internal/config"
+	"pointsman/internal/console"
+	"pointsman/internal/store"
+	"pointsman/internal/store/boltstore"
+	"pointsman/internal/store/redisstore"
+	"pointsman/probes"
+	"pointsman/probes/health"
+	"pointsman/providers"
+	"pointsman/providers/cloudflare"
+	"pointsman/providers/edgecache"
+	"pointsman/providers/fastly"
+	"pointsman/purge"
+	"pointsman/steering"
+	"pointsman/steering/dnsserver"
+	"pointsman/steering/drill"
+	"pointsman/steering/override"
+)
+
+// parts are everything that runs. Those of roles that the node does not have are nil.
+type parts struct {
+	registry  *prometheus.Registry
+	local     *boltstore.Store
+	shared    *redisstore.Store // nil on a single node
+	audit     *audit.Log
+	events    *admin.Events
+	book      *override.Book
+	tracker   *health.Tracker
+	scheduler *probes.Scheduler
+	engine    *steering.Engine
+	drills    *drill.Runner
+	dns       *dnsserver.Server
+	edge      *edge.Server
+	purge     *purge.Service
+	admin     *admin.Server
+}
+
+// sharedOr returns the store that all nodes share, or this node's own.
+func (p *parts) sharedOr() store.Store {
+	if p.shared != nil {
+		return p.shared
+	}
+	return p.local
+}
+
+// sharedStore returns the shared store as an interface that is nil on a single node.
+func (p *parts) sharedStore() store.Store {
+	if p.shared != nil {
+		return p.shared
+	}
+	return nil
+}
+
+// samples is where the tracker reads; without probes it is a channel that stays silent.
+func (p *parts) samples() <-chan probes.Sample {
+	if p.scheduler == nil {
+		return make(chan probes.Sample)
+	}
+	return p.scheduler.Samples()
+}
+
+// wire builds every part, in the order of dependency. It is one straight line on purpose.
+func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, error) {
+	p := &parts{registry: prometheus.NewRegistry()}
+	p.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.metrics = newMetrics(p.registry, a.opts.Version)
+	if err := a.openStores(c, p); err != nil {
+		return nil, err
+	}
+	shared := p.sharedStore()
+	saved := a.readState(ctx, p.local)
+
+	p.events = admin.NewEvents(nil)
+	p.audit = audit.New(audit.Config{Shared: shared, Local: p.local, Node: c.Node, Logger: a.log})
+	p.engine = steering.NewEngine(steering.EngineConfig{Logger: a.log, Registerer: p.registry,
+		Version: saved.Table, OnChange: p.tellChange})
+	p.book = override.New(override.Config{Shared: shared, Local: p.local, Node: c.Node,
+		Logger: a.log, OnChange: p.engine.SetOverrides})
+	if err := p.book.Load(ctx); err != nil {
+		return nil, fmt.Errorf("loading the overrides: %w", err)
+	}
+	p.tracker = health.New(health.Config{Vantage: c.Vantage, Backends: in.backends,
+		Rules: in.rules, Exchange: exchange(c, shared), Logger: a.log, Registerer: p.registry,
+		OnChange: p.takeView()})
+	p.tracker.Restore(saved.View)
+	p.engine.SetView(p.tracker.View())
+	p.engine.SetOverrides(p.book.Active(a.started))
+	if err := p.engine.SetSpec(in.spec); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p.drills = drill.New(drill.Config{Node: c.Node, Store: p.sharedOr(), Table: p.engine.Table,
+		Usable: func(b string) bool { return p.tracker.View().Of(b).State.Usable() },
+		Served: p.drillServed, Logger: a.log, OnChange: p.tellDrill})
+	if c.HasRole(config.RoleProbe) {
+		p.scheduler = probes.NewScheduler(probes.SchedulerConfig{
+			Prober: probes.NewProber(probes.ProberConfig{Vantage: c.Vantage}), Vantage: c.Vantage,
+			Fault: p.drills, Budget: float64(c.Probing.Budget), Logger: a.log,
+			Registerer: p.registry})
+		p.scheduler.SetTargets(in.targets)
+	}
+	if err := a.wirePurge(c, in, p, shared); err != nil {
+		return nil, err
+	}
+	return p, a.wireServers(c, in, p)
+}
+
+// openStores makes the state folder and opens this node's store and the shared one.
+func (a *App) openStores(c *config.Config, p *parts) (err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return fmt.Errorf("making state_dir: %w", err)
+	}
+	p.local, err = boltstore.Open(boltstore.Config{
+		Path: filepath.Join(c.StateDir, "pointsman.db"), Logger: a.log})
+	if err != nil {
+		return fmt.Errorf("opening the store in state_dir: %w", err)
+	}
+	a.closers.push(p.local.Close)
+	a.store.begin(c.Store.Kind)
+	if c.Store.Kind != config.StoreRedis {
+		return nil
+	}
+	r := c.Store.Redis
+	tlsConfig, err := clientTLS(r.TLS, r.Address)
+	if err != nil {
+		return fmt.Errorf("store.redis.tls: %w", err)
+	}
+	p.shared, err = redisstore.New(redisstore.Config{Address: r.Address, Username: r.Username,
+		Password: r.Password, Prefix: r.Prefix, TLS: tlsConfig, Logger: a.log})
+	if err != nil {
+		return fmt.Errorf("preparing the shared store: %w", err)
+	}
+	a.closers.push(p.shared.Close)
+	return nil
+}
+
+// exchange is how this node's votes reach the others; nil on a single node.
+func exchange(c *config.Config, shared store.Store) health.Exchange {
+	if shared == nil {
+		return nil
+	}
+	return health.NewStoreExchange(shared, c.Node, c.Vantage, votesTTL)
+}
+
+func (a *App) wirePurge(c *config.Config, in *inputs, p *parts, shared store.Store) (err error) {
+	p.purge, err = purge.New(purge.Config{Node: c.Node, Local: p.local, Shared: shared,
+		Targets: in.purges, Fetcher: fetcher{prober: probes.NewProber(probes.ProberConfig{
+			Vantage: c.Vantage}), loaded: &a.loaded}, Verify: c.Purge.Verify,
+		RequireReplicated: c.Purge.Durability == config.DurabilityReplicated,
+		Deadline:          c.Purge.Deadline, Logger: a.log, Registerer: p.registry})
+	if err != nil {
+		return fmt.Errorf("preparing purges: %w", err)
+	}
+	return nil
+}
+
+// wireServers binds the sockets of the roles that this node has.
+func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
+	if c.HasRole(config.RoleDNS) {
+		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: in.zones,
+			Table: p.engine.Table, Draws: steering.NewDraws(seed()), Logger: a.log,
+			Registerer: p.registry})
+		if err != nil {
+			return fmt.Errorf("dns.listen: %w", err)
+		}
+		a.closers.push(p.dns.Close)
+	}
+	if c.HasRole(config.RoleEdge) && len(c.Edge.Sites) > 0 {
+		p.edge, err = edge.New(edge.Config{Listen: c.Edge.Listen, Memory: int64(c.Edge.Memory),
+			Sites: in.sites, Node: c.Node, Logger: a.log, Registerer: p.registry})
+		if err != nil {
+			return fmt.Errorf("edge: %w", err)
+		}
+		a.closers.push(p.edge.Close)
+	}
+	if !c.HasRole(config.RoleAdmin) {
+		return nil
+	}
+	tlsConfig, err := serverTLS(c.Admin.TLS)
+	if err != nil {
+		return fmt.Errorf("admin.tls: %w", err)
+	}
+	p.admin, err = admin.New(admin.Config{Listen: c.Admin.Listen, TLS: tlsConfig,
+		Tokens: tokensOf(c), Node: c.Node, Version: a.opts.Version, Logger: a.log,
+		Registerer: p.registry, Gatherer: p.registry, Info: a.info, Engine: p.engine,
+		View: p.tracker.View, Served: p.adminServed(), Overrides: p.book, Purge: p.purge,
+		Providers: a.providers, Drills: p.drills, Edge: p.edge, Audit: p.audit,
+		Events: p.events, Reload: a.Reload, Console: console.Handler()})
+	if err != nil {
+		return err
+	}
+	a.closers.push(p.admin.Close)
+	return nil
+}
+
+// newProvider turns a provider's kind into its implementation.
+func newProvider(pc config.Provider) (providers.Provider, error) {
+	hc, err := httpClient(pc.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	switch pc.Kind {
+	case config.ProviderFastly:
+		return fastly.New(fastly.Config{Name: pc.Name, BaseURL: pc.BaseURL,
+			ServiceID: pc.ServiceID, Token: pc.Token, HTTPClient: hc})
+	case config.ProviderCloudflare:
+		return cloudflare.New(cloudflare.Config{Name: pc.Name, BaseURL: pc.BaseURL,
+			ZoneID: pc.ZoneID, Token: pc.Token, HTTPClient: hc})
+	case config.ProviderEdge:
+		return edgecache.New(edgecache.Config{Name: pc.Name, Nodes: pc.Nodes, Token: pc.Token,
+			HTTPClient: hc})
+	}
+	return nil, fmt.Errorf("unknown kind %q", pc.Kind)
+}
+
+// seed is the start of the node's draws, another one on every node and start.
+func seed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails: it ends the process instead
+	return binary.LittleEndian.Uint64(b[:])
+}
