@@ -105,6 +105,10 @@ func (d *double) serve(w http.ResponseWriter, r *http.Request, v vendor) {
 	if instead(w, r, fault, v) {
 		return
 	}
+	if r.ContentLength < 0 {
+		write(w, v.refusal(http.StatusLengthRequired)) // gateways in front of the real ones do
+		return
+	}
 	if len(body) > maxRequest {
 		write(w, v.refusal(http.StatusRequestEntityTooLarge))
 		return
