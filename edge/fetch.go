@@ -89,12 +89,7 @@ func (w *fetcher) run(ctx context.Context) {
 	w.watchdog = time.AfterFunc(s.config.FetchTimeout, func() { w.cancel(stalled{}) })
 	defer w.watchdog.Stop()
 	w.began = s.now()
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		if code == http.StatusEarlyHints {
-			w.update(func() { w.hints = append(w.hints, http.Header(h).Clone()) })
-		}
-		return nil
-	}}
+	trace := onHint(func(h hint) { w.update(func() { w.hints = append(w.hints, h) }) })
 	response, err := s.config.Transport.RoundTrip(
 		w.request.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	s.metrics.fetched(w.site.name, s.now().Sub(w.began), err)

@@ -51,7 +51,7 @@ type flight struct {
 	response     *http.Response // of handed, the leader's to close
 	tooLarge     bool           // it was handed over for its length
 
-	hints []http.Header // of 103 responses, in order
+	hints []hint // interim responses, in order
 
 	// The body: data holds it from the offset base on. Bytes once in data never change, so
 	// readers use slices of it without the lock.
@@ -111,15 +111,16 @@ func (f *flight) alight(r *reader) {
 	f.signal()
 }
 
-// await blocks until the flight has a head or failed, or ctx ends. hint is called for each 103.
-func (f *flight) await(ctx context.Context, hint func(http.Header)) (phase, error) {
+// await blocks until the flight has a head or failed, or ctx ends. pass is called for each
+// interim response.
+func (f *flight) await(ctx context.Context, pass func(hint)) (phase, error) {
 	sent := 0
 	for {
 		f.mu.Lock()
 		p, err, changed, hints := f.phase, f.err, f.changed, f.hints[sent:]
 		f.mu.Unlock()
 		for _, h := range hints {
-			hint(h)
+			pass(h)
 			sent++
 		}
 		if p != asking {

@@ -168,7 +168,7 @@ func (s *Server) follow(x *exchange, c candidate, f *flight, leader bool) {
 	}
 	defer leave()
 	x.status.collapsed = !leader
-	p, err := f.await(x.request.Context(), func(h http.Header) {
+	p, err := f.await(x.request.Context(), func(h hint) {
 		if leader {
 			x.hint(h)
 		}
@@ -218,21 +218,6 @@ func (s *Server) flightFailed(x *exchange, c candidate, err error) {
 		s.pass(x, candidate{})
 	default:
 		s.unavailable(x, err)
-	}
-}
-
-// hint sends a 103 on to the client (RFC 8297), unless it speaks HTTP/1.0.
-func (x *exchange) hint(h http.Header) {
-	if !x.request.ProtoAtLeast(1, 1) {
-		return
-	}
-	to := x.writer.Header()
-	for name, lines := range h {
-		to[name] = lines
-	}
-	x.writer.WriteHeader(http.StatusEarlyHints)
-	for name := range h {
-		delete(to, name)
 	}
 }
 

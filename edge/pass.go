@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
-	"sync"
 	"time"
 
 	"pointsman/edge/freshness"
@@ -53,26 +50,6 @@ func (s *Server) passFailed(x *exchange, c candidate, err error) {
 	case s.stale(x, c, freshness.Unreachable):
 	default:
 		s.unavailable(x, err)
-	}
-}
-
-// passHints makes 103 responses go on to the client while the origin is asked. The function
-// returned ends that: the transport may call the hook from another goroutine.
-func (x *exchange) passHints(ctx context.Context) (context.Context, func()) {
-	var mu sync.Mutex // guards over, and the writer while hints may come
-	over := false
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if !over && code == http.StatusEarlyHints {
-			x.hint(http.Header(h))
-		}
-		return nil
-	}}
-	return httptrace.WithClientTrace(ctx, trace), func() {
-		mu.Lock()
-		defer mu.Unlock()
-		over = true
 	}
 }
 

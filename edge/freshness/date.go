@@ -14,7 +14,8 @@ const (
 
 // ParseDate reads an HTTP date in one of the three forms of RFC 9110 §5.6.7, strictly: a
 // missing leading zero, a doubled space or another zone make it invalid, since a date that was
-// misread would keep a response for a time nobody meant. The zone's letters may have any case.
+// misread would keep a response for a time nobody meant. Letters may have any case, and the name
+// of the day is not compared with the date.
 // A two-digit year more than 50 years after near is of the century before.
 func ParseDate(s string, near time.Time) (time.Time, bool) {
 	if n := len(s) - len("GMT"); n > 0 && strings.EqualFold(s[n:], "GMT") {
@@ -23,7 +24,7 @@ func ParseDate(s string, near time.Time) (time.Time, bool) {
 	for _, layout := range []string{imfFixdate, rfc850, asctime} {
 		t, err := time.Parse(layout, s)
 		// time.Parse is lenient (one-digit hours, extra spaces); writing it back is not.
-		if err != nil || t.Format(layout) != s && !wrongWeekday(t, layout, s) {
+		if err != nil || !strings.EqualFold(t.Format(layout), s) && !wrongWeekday(t, layout, s) {
 			continue
 		}
 		if layout == rfc850 {
@@ -42,7 +43,7 @@ func wrongWeekday(t time.Time, layout, s string) bool {
 	}
 	_, want, _ := strings.Cut(t.Format(layout), sep)
 	_, got, ok := strings.Cut(s, sep)
-	return ok && got == want
+	return ok && strings.EqualFold(got, want)
 }
 
 // century moves a two-digit year to the century that RFC 9110 §5.6.7 asks for.
