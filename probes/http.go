@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,8 +20,6 @@ const (
 	// maxInterim is how many 1xx answers are read over before the final one.
 	maxInterim = 8
 )
-
-var errHeadTooLong = errors.New("the answer's head is longer than 64 KiB")
 
 // answered is called with the final head and the whole body that was read.
 type answered func(head *http.Response, body []byte, truncated bool)
@@ -47,6 +43,9 @@ func (m *measurement) http(ctx context.Context, then answered) *failure {
 	}
 	limited := &headLimit{r: conn, left: maxHeader}
 	head, f := m.readHead(bufio.NewReader(limited), request)
+	if f != nil && limited.left == 0 {
+		f = fail(FailedRead, "the answer's head is longer than %d KiB", maxHeader>>10)
+	}
 	if f != nil {
 		return f
 	}
@@ -121,8 +120,6 @@ func (m *measurement) readHead(r *bufio.Reader, q *http.Request) (*http.Response
 	for range maxInterim + 1 {
 		head, err := http.ReadResponse(r, q)
 		switch {
-		case errors.Is(err, errHeadTooLong):
-			return nil, fail(FailedRead, "%v", errHeadTooLong)
 		case err != nil:
 			return nil, m.readFailure("reading the answer's head", err)
 		case head.StatusCode == http.StatusSwitchingProtocols || head.StatusCode >= 200:
@@ -193,7 +190,7 @@ func (e Expect) statuses() string {
 	return strings.Join(words, " or ")
 }
 
-// headLimit passes left bytes and then fails; a negative left passes all. http.ReadResponse
+// headLimit passes left bytes and then ends; a negative left passes all. http.ReadResponse
 // itself has no limit.
 type headLimit struct {
 	r    io.Reader
@@ -205,7 +202,7 @@ func (l *headLimit) Read(p []byte) (int, error) {
 		return l.r.Read(p)
 	}
 	if l.left == 0 {
-		return 0, fmt.Errorf("reading: %w", errHeadTooLong)
+		return 0, io.ErrUnexpectedEOF
 	}
 	n, err := l.r.Read(p[:min(len(p), l.left)])
 	l.left -= n

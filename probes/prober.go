@@ -24,8 +24,9 @@ type ProberConfig struct {
 }
 
 // NetProber probes over the network, each time on a new connection: no reuse, no redirects,
-// no proxy, certificates always verified. It is safe for concurrent use, holds no state
-// between probes and starts no goroutine that outlives a call.
+// no proxy, certificates always verified. It is safe for concurrent use and holds no state
+// between probes. A lookup that the resolver was not done with when a probe ended is left to
+// the resolver's own timeout; nothing else outlives a call.
 type NetProber struct {
 	vantage   string
 	resolver  *net.Resolver
