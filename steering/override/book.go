@@ -137,8 +137,9 @@ func (b *Book) Add(ctx context.Context, o steering.Override) (steering.Override,
 
 // Remove ends an override before its time: durable in the local store, at once on this node,
 // then known to all; while the shared store is away, Run brings it there later. It returns
-// ErrNotFound when no override that holds has the ID, or that neither store took the removal;
-// then the override stays in force.
+// ErrNotFound when no override that holds has the ID. When neither store took the removal, the
+// error says so and the override stays in force; a store that wrote and yet failed (see
+// store.ErrUnavailable) may still end it later, so repeat the call until it succeeds.
 func (b *Book) Remove(ctx context.Context, id string) error {
 	now := b.now().UTC().Round(0)
 	o, ok := b.lookup(id)
@@ -197,23 +198,32 @@ func (b *Book) shown(e *entry) steering.Override {
 }
 
 // write puts a record into its homes and into force: first Local, then memory, then Shared.
-// It fails only when no home took it; memory is left alone then.
+// It fails only when no home took it; memory is left alone then. A live record is only ever
+// created: a removal that overtakes this write must not be undone by it.
 func (b *Book) write(ctx context.Context, e *entry) error {
 	if b.local == nil && b.shared == nil {
 		return errors.New("no store is configured")
 	}
-	localErr := b.putLocal(ctx, e, nil)
-	if localErr == nil && b.local != nil {
+	var expect *uint64
+	if e.Removed.IsZero() {
+		expect = store.Expect(0)
+	}
+	localErr := b.putLocal(ctx, e, expect)
+	inForce := localErr == nil && b.local != nil
+	if inForce {
 		b.adopt(e)
 	}
-	sharedErr := b.putShared(ctx, e, nil)
-	homeless := (b.local == nil || localErr != nil) && (b.shared == nil || sharedErr != nil)
-	if homeless {
+	sharedErr := b.putShared(ctx, e, expect)
+	switch {
+	case inForce:
+		b.tell() // it may be known to others now
+	case b.shared != nil && sharedErr == nil:
+		b.adopt(e)
+	default:
 		return errors.Join(localErr, sharedErr)
 	}
-	b.adopt(e)
 	for _, err := range []error{localErr, sharedErr} {
-		if err != nil {
+		if err != nil && !errors.Is(err, store.ErrConflict) {
 			b.log.Warn("override not written to one of its stores", "err", err)
 		}
 	}
