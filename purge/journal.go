@@ -142,6 +142,7 @@ func (s *Service) save(ctx context.Context, id string) error {
 			return s.journalError(ctx, "journaling", id, err)
 		}
 		e.saved = version
+		s.metrics.journalFailing(false)
 	}
 	s.mu.Unlock()
 	return nil
@@ -199,17 +200,14 @@ func (s *Service) write(ctx context.Context, r Record) error {
 	return s.cfg.Local.Delete(ctx, openPrefix+r.ID, nil)
 }
 
-// journalError wraps an error of the local store, and remembers one that speaks of the disk:
-// after a failed sync nobody knows what the disk holds, so this process promises no more.
+// journalError wraps an error of the local store. Whether the store can be trusted again, after
+// a full disk or a failed sync, is the store's to say: it refuses for as long as not.
 func (s *Service) journalError(ctx context.Context, act, id string, err error) error {
-	wrapped := fmt.Errorf("%s purge %s: %w: %w", act, id, ErrJournal, err)
-	if ctx.Err() == nil && errors.Is(err, store.ErrUnavailable) {
-		if s.broken.CompareAndSwap(nil, &wrapped) {
-			s.metrics.journalBroken()
-			s.log.Error("purge journal broke", "purge_id", id, "err", err)
-		}
+	if ctx.Err() == nil {
+		s.metrics.journalFailing(true)
+		s.log.Error("purge journal write failed", "purge_id", id, "err", err)
 	}
-	return wrapped
+	return fmt.Errorf("%s purge %s: %w: %w", act, id, ErrJournal, err)
 }
 
 // stored reads a purge from a store, the open part first. Both parts exist for a moment while

@@ -19,7 +19,7 @@ type metrics struct {
 	reachedSeconds  *prometheus.HistogramVec
 	queueDepth      *prometheus.GaugeVec
 	oldestSeconds   *prometheus.GaugeVec
-	broken          prometheus.Gauge
+	failingGauge    prometheus.Gauge
 	awayGauge       prometheus.Gauge
 	unreadableTotal prometheus.Counter
 }
@@ -53,8 +53,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Unfinished deliveries that this node queues."), []string{"provider"}),
 		oldestSeconds: prometheus.NewGaugeVec(gauge("oldest_pending_seconds",
 			"Age of the oldest unfinished delivery; 0 when there is none."), []string{"provider"}),
-		broken: prometheus.NewGauge(gauge("journal_broken",
-			"1 after a failed write to the local journal, until a restart.")),
+		failingGauge: prometheus.NewGauge(gauge("journal_failing",
+			"1 after a failed write to the local journal, until one succeeds.")),
 		awayGauge: prometheus.NewGauge(gauge("shared_store_away",
 			"1 while the shared store does not answer.")),
 		unreadableTotal: prometheus.NewCounter(prometheus.CounterOpts{
@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.acceptedTotal, m.refusedTotal, m.deliveriesTotal, m.attemptsTotal,
-			m.callSeconds, m.reachedSeconds, m.queueDepth, m.oldestSeconds, m.broken,
+			m.callSeconds, m.reachedSeconds, m.queueDepth, m.oldestSeconds, m.failingGauge,
 			m.awayGauge, m.unreadableTotal)
 	}
 	return m
@@ -121,12 +121,14 @@ func (m *metrics) forget(provider string) {
 	m.oldestSeconds.DeletePartialMatch(one)
 }
 
-func (m *metrics) journalBroken() { m.broken.Set(1) }
-func (m *metrics) unreadable()    { m.unreadableTotal.Inc() }
+func (m *metrics) unreadable() { m.unreadableTotal.Inc() }
 
-func (m *metrics) sharedAway(away bool) {
-	m.awayGauge.Set(0)
-	if away {
-		m.awayGauge.Set(1)
+func (m *metrics) journalFailing(failing bool) { m.failingGauge.Set(bit(failing)) }
+func (m *metrics) sharedAway(away bool)        { m.awayGauge.Set(bit(away)) }
+
+func bit(b bool) float64 {
+	if b {
+		return 1
 	}
+	return 0
 }

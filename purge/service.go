@@ -21,9 +21,8 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 	ids     *ids
-	broken  atomic.Pointer[error] // the first failure of the local journal
-	away    atomic.Bool           // the shared store is
-	moved   chan struct{}         // capacity 1: the lanes have changed
+	away    atomic.Bool   // the shared store is
+	moved   chan struct{} // capacity 1: the lanes have changed
 
 	mu    sync.Mutex // guards all below; held over no I/O
 	open  map[string]*entry
@@ -123,10 +122,6 @@ func (s *Service) Submit(ctx context.Context, req Request) (Status, error) {
 }
 
 func (s *Service) submit(ctx context.Context, req Request) (Status, error) {
-	if err := s.broken.Load(); err != nil {
-		return Status{}, fmt.Errorf("%w earlier and is not trusted until a restart: %w",
-			ErrJournal, *err)
-	}
 	req, plan, err := s.prepare(req)
 	if err != nil {
 		return Status{}, err
@@ -162,6 +157,7 @@ func (s *Service) accept(ctx context.Context, r Record) (Status, error) {
 	if err != nil {
 		return Status{}, s.journalError(ctx, "journaling", r.ID, err)
 	}
+	s.metrics.journalFailing(false)
 	if s.reachable() {
 		err = s.publish(ctx, r)
 		r.Replicated = err == nil
