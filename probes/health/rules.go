@@ -20,8 +20,8 @@ type Rules struct {
 	DegradedAbove time.Duration
 	// HoldDown is how long a backend stays out after its second fall within RelapseWindow; it
 	// doubles with each further one up to HoldDownMax. The first return needs Rise successes
-	// only. Falling by the counter counts as a relapse, as it is flapping by definition. Fall
-	// failures in a row while held begin the time anew.
+	// only. Falling by the counter counts as a relapse, as it is flapping by definition. The
+	// time counts from the last of Fall or more failures in a row, so from an outage's end.
 	HoldDown, HoldDownMax time.Duration
 	// RelapseWindow is how long a backend must have been usable for its falls to be forgotten.
 	RelapseWindow time.Duration

@@ -141,7 +141,7 @@ func (s Record) fail(r Rules, sample probes.Sample) Record {
 	}
 	switch {
 	case s.State == Unhealthy:
-		if s.Failures == r.Fall {
+		if s.Failures >= r.Fall {
 			s = s.hold(r, sample.Start)
 		}
 		s.Reason = fmt.Sprintf("%s: %s", inARow(s.Failures), why)
