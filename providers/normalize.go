@@ -133,7 +133,8 @@ func plain(raw string) error {
 	case strings.TrimSpace(raw) != raw:
 		return errors.New("white space around it")
 	case strings.Contains(raw, "*"):
-		return errors.New(wildcard + "purge by prefix, host or tag instead, or write %2A for the character")
+		return errors.New(wildcard +
+			"purge by prefix, host or tag instead, or write %2A for the character")
 	case strings.IndexFunc(raw, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0:
 		return errors.New("holds a control character")
 	}
@@ -182,17 +183,23 @@ func authority(scheme, s string) (string, error) {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
+	port, err = cleanPort(scheme, port)
+	return host + port, err
+}
+
+// cleanPort returns ":PORT", or nothing for the scheme's own port.
+func cleanPort(scheme, port string) (string, error) {
 	if port == "" {
-		return host, nil
+		return "", nil
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return "", errors.New("the port is not a number from 1 to 65535")
 	}
 	if (scheme == "http" && n == 80) || (scheme == "https" && n == 443) {
-		return host, nil
+		return "", nil
 	}
-	return host + ":" + strconv.FormatUint(n, 10), nil
+	return ":" + strconv.FormatUint(n, 10), nil
 }
 
 // hostName normalises a DNS name or an IP address (an IPv6 one with or without brackets).

@@ -225,28 +225,39 @@ func FuzzNormalizeURL(f *testing.F) {
 		if again, err := providers.NormalizeURL(got); err != nil || again != got {
 			t.Fatalf("%q: %q becomes %q, %v", raw, got, again, err)
 		}
-		u, err := url.Parse(got)
-		if err != nil {
-			t.Fatalf("%q: net/url refuses %q: %v", raw, got, err)
-		}
-		path, query, _ := strings.Cut(got[strings.Index(got, "://")+3:], "?")
-		switch {
-		case u.Scheme+"://"+u.Host+u.EscapedPath() != strings.TrimSuffix(got, "?"+query):
-			t.Errorf("%q: net/url reads %q as %q", raw, got, u)
-		case u.RawQuery != query || u.Fragment != "" || u.User != nil:
-			t.Errorf("%q: net/url finds query %q, fragment or user in %q", raw, u.RawQuery, got)
-		case u.Scheme != "http" && u.Scheme != "https", u.Host != strings.ToLower(u.Host):
-			t.Errorf("%q: scheme or host of %q", raw, got)
-		case !strings.HasPrefix(u.Path, "/") || !strings.Contains(path, "/"):
-			t.Errorf("%q: no path in %q", raw, got)
-		}
-		for _, s := range strings.Split(u.EscapedPath(), "/") {
-			if d := strings.ReplaceAll(strings.ToLower(s), "%2e", "."); d == "." || d == ".." {
-				t.Errorf("%q: a dot segment is left in %q", raw, got)
-			}
-		}
+		asNetURL(t, raw, got)
 		plainASCII(t, raw, got)
 	})
+}
+
+// asNetURL holds a normalised URL to what net/url reads in it.
+func asNetURL(t *testing.T, raw, got string) {
+	t.Helper()
+	u, err := url.Parse(got)
+	if err != nil {
+		t.Fatalf("%q: net/url refuses %q: %v", raw, got, err)
+	}
+	path, query, _ := strings.Cut(got[strings.Index(got, "://")+3:], "?")
+	switch {
+	case u.Scheme+"://"+u.Host+u.EscapedPath() != strings.TrimSuffix(got, "?"+query):
+		t.Errorf("%q: net/url reads %q as %q", raw, got, u)
+	case u.RawQuery != query || u.Fragment != "" || u.User != nil:
+		t.Errorf("%q: net/url finds query %q, fragment or user in %q", raw, u.RawQuery, got)
+	case u.Scheme != "http" && u.Scheme != "https", u.Host != strings.ToLower(u.Host):
+		t.Errorf("%q: scheme or host of %q", raw, got)
+	case !strings.HasPrefix(u.Path, "/") || !strings.Contains(path, "/"):
+		t.Errorf("%q: no path in %q", raw, got)
+	}
+	noDotSegments(t, raw, u.EscapedPath())
+}
+
+func noDotSegments(t *testing.T, raw, path string) {
+	t.Helper()
+	for s := range strings.SplitSeq(path, "/") {
+		if d := strings.ReplaceAll(strings.ToLower(s), "%2e", "."); d == "." || d == ".." {
+			t.Errorf("%q: a dot segment is left in %q", raw, path)
+		}
+	}
 }
 
 func FuzzNormalizePrefixAndHost(f *testing.F) {

@@ -129,7 +129,12 @@ func (f *Fastly) read(r *http.Request, path, service string, body []byte) (*Appl
 		return &Applied{Kind: providers.Tag, Items: []string{key}, Soft: soft},
 			fastlyKey(key)
 	}
-	item := strings.TrimPrefix(path, "/purge/")
+	item, problem := f.url(r, strings.TrimPrefix(path, "/purge/"))
+	return &Applied{Kind: providers.URL, Items: []string{item}, Soft: soft}, problem
+}
+
+// url makes the purged URL whole.
+func (f *Fastly) url(r *http.Request, item string) (whole, problem string) {
 	if !strings.HasPrefix(item, "http://") && !strings.HasPrefix(item, "https://") {
 		item = f.c.Scheme + "://" + item
 	}
@@ -137,9 +142,9 @@ func (f *Fastly) read(r *http.Request, path, service string, body []byte) (*Appl
 		item += "?" + r.URL.RawQuery
 	}
 	if n, err := providers.NormalizeURL(item); err != nil || n != item {
-		return nil, "not a URL that a viewer can have asked for: " + item
+		return "", "not a URL that a viewer can have asked for: " + item
 	}
-	return &Applied{Kind: providers.URL, Items: []string{item}, Soft: soft}, ""
+	return item, ""
 }
 
 // charge counts a purge against the budget and answers it.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pointsman/internal/secret"
 	"pointsman/providers"
 	"pointsman/providers/providertest"
 )
@@ -91,4 +92,44 @@ func newServer(t *testing.T, h http.Handler) *server {
 		s.Close()
 	})
 	return &server{s}
+}
+
+// overHTTP2 shows that the CA of the client that was given is used, and that a stream which is
+// cut over HTTP/2 counts like a connection that is reset.
+func overHTTP2(t *testing.T, s Setup) {
+	d := s.NewDouble()
+	var proto string
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			proto = r.Proto
+			d.ServeHTTP(w, r)
+		}))
+	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = log.New(t.Output(), "fake: ", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	p, err := s.NewProvider(Options{Name: name, RootURL: srv.URL, Token: secret.New(Canary),
+		Client: srv.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Batch(providers.Tag, 1)
+	if _, err := p.Purge(t.Context(), b); err != nil || proto != "HTTP/2.0" {
+		t.Fatalf("%v over %q", err, proto)
+	}
+	d.Inject(providertest.ResetAfter)
+	_, err = p.Purge(t.Context(), b)
+	if e := problem(t, err); e.Class != providers.Transient || !e.Unknown || d.Calls() != 2 {
+		t.Errorf("%v (unknown %v) after %d calls: want transient, unknown, 2", e, e.Unknown,
+			d.Calls())
+	}
+	stranger, err := s.NewProvider(Options{Name: name, RootURL: srv.URL,
+		Token: secret.New(Canary), Client: &http.Client{Transport: &http.Transport{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stranger.Purge(t.Context(), b)
+	if e := problem(t, err); e.Class != providers.Transient || e.Unknown {
+		t.Errorf("%v (unknown %v): want a certificate that is not trusted, and known", e, e.Unknown)
+	}
 }
