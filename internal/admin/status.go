@@ -116,8 +116,13 @@ func (s *Server) edgeStatus() *api.EdgeStatus {
 		return nil
 	}
 	e := s.cfg.Edge.Stats()
-	return &api.EdgeStatus{Requests: e.Requests, Hits: e.Hits, Misses: e.Misses,
-		Objects: e.Objects, Bytes: e.Bytes, Limit: e.Limit}
+	st := &api.EdgeStatus{Objects: e.Objects, Bytes: e.Bytes, Limit: e.Limit}
+	for _, site := range e.Sites {
+		st.Requests += site.Requests
+		st.Hits += site.Hits + site.Stale + site.Revalidated
+		st.Misses += site.Misses
+	}
+	return st
 }
 
 type explainInput struct {

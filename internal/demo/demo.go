@@ -31,7 +31,7 @@ type Demo struct {
 func New(p Ports, log *slog.Logger) (*Demo, error) {
 	d := &Demo{ports: p, clients: newClients(p)}
 	if err := d.build(log); err != nil {
-		return nil, errors.Join(err, d.close())
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
@@ -105,8 +105,8 @@ func (d *Demo) stop(ctx context.Context) error {
 	return nil
 }
 
-// close frees the sockets of a demo that never ran.
-func (d *Demo) close() error {
+// Close frees the sockets of a demo that never ran.
+func (d *Demo) Close() error {
 	var errs []error
 	for _, l := range d.sockets {
 		errs = append(errs, l.Close())

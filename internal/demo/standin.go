@@ -18,6 +18,7 @@ type standin struct {
 	name   string
 	delay  time.Duration
 	cache  *edge.Server
+	site   http.Handler // what the cache serves
 	api    http.Handler
 	broken atomic.Bool
 }
@@ -32,7 +33,8 @@ func newStandin(c cdn, n int, origin string, log *slog.Logger) (*standin, error)
 	if err != nil {
 		return nil, fmt.Errorf("building stand-in %q: %w", c.Name, err)
 	}
-	s := &standin{name: c.Name, delay: time.Duration(c.DelayMS) * time.Millisecond, cache: cache}
+	s := &standin{name: c.Name, delay: time.Duration(c.DelayMS) * time.Millisecond, cache: cache,
+		site: cache.Handler()}
 	s.api = s.dialect(n)
 	return s, nil
 }
@@ -70,7 +72,7 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, s.name+"-cdn is broken on purpose", http.StatusServiceUnavailable)
 		return
 	}
-	s.cache.ServeHTTP(w, r)
+	s.site.ServeHTTP(w, r)
 }
 
 // control serves the purge API, and two paths with which to break and heal the stand-in.
