@@ -98,9 +98,10 @@ func exampleTable() fixed {
 			cnameTo("cdn"+e, "two", "site.two.test.", 24),
 			{Backend: "edge", V4: addrs("192.0.2.44", "192.0.2.45"), TTL: 20},
 		},
-		"v4" + e:             {{Backend: "edge", V4: addrs("192.0.2.44"), TTL: 20}},
-		"v6" + e:             {{Backend: "edge6", V6: addrs("2001:db8::44"), TTL: 60}},
-		"both" + e:           {{Backend: "b", V4: addrs("192.0.2.1"), V6: addrs("2001:db8::1"), TTL: 9}},
+		"v4" + e: {{Backend: "edge", V4: addrs("192.0.2.44"), TTL: 20}},
+		"v6" + e: {{Backend: "edge6", V6: addrs("2001:db8::44"), TTL: 60}},
+		"both" + e: {{Backend: "b", V4: addrs("192.0.2.1"), V6: addrs("2001:db8::1"),
+			TTL: 9}},
 		"example.test.":      {{Backend: "edge", V4: addrs("192.0.2.80"), TTL: 20}},
 		"twice" + e:          {cnameTo("twice"+e, "first", "v4"+e, 16)},
 		"tostatic" + e:       {cnameTo("tostatic"+e, "s", "tomail"+e, 0)},
@@ -199,10 +200,21 @@ func show(m *dns.Msg) string {
 	return b.String()
 }
 
+// links shows the answers along exampleTable's chain.
+func links(from int) string {
+	var b strings.Builder
+	for i := from; i < 12; i++ {
+		fmt.Fprintf(&b, "\nl%d.example.test. 20 IN CNAME l%d.example.test.", i, i+1)
+	}
+	return b.String()
+}
+
+// The authority section of denials, by the TTL of its SOA.
 const (
-	soaLine   = "\nauth: example.test. 30 IN SOA ns1.example.test. hostmaster.example.test. 7 3600 600 604800 30"
-	soaLine20 = "\nauth: example.test. 20 IN SOA ns1.example.test. hostmaster.example.test. 7 3600 600 604800 30"
-	soaLine9  = "\nauth: example.test. 9 IN SOA ns1.example.test. hostmaster.example.test. 7 3600 600 604800 30"
+	soaData   = " IN SOA ns1.example.test. hostmaster.example.test. 7 3600 600 604800 30"
+	soaLine   = "\nauth: example.test. 30" + soaData
+	soaLine20 = "\nauth: example.test. 20" + soaData
+	soaLine9  = "\nauth: example.test. 9" + soaData
 )
 
 func TestAnswersFollowTheRules(t *testing.T) {
@@ -245,7 +257,8 @@ func TestAnswersFollowTheRules(t *testing.T) {
 		{"an alias that leaves", "out.example.test.", "A",
 			"NOERROR aa rd\nout.example.test. 300 IN CNAME elsewhere.invalid."},
 		{"an alias into a delegation", "tosub.example.test.", "A", strings.Replace(referral,
-			"NOERROR rd", "NOERROR aa rd\ntosub.example.test. 300 IN CNAME x.sub.example.test.", 1)},
+			"NOERROR rd", "NOERROR aa rd\ntosub.example.test. 300 IN CNAME x.sub.example.test.",
+			1)},
 		{"aliases that end at a steered name", "alias.example.test.", "A", "NOERROR aa rd\n" +
 			"alias.example.test. 300 IN CNAME www.example.test.\n" +
 			"www.example.test. 300 IN CNAME cdn.example.test.\n" +
@@ -327,7 +340,10 @@ func TestAnswersFollowTheRules(t *testing.T) {
 		{"its alias alone is fine", "ping.example.test.", "CNAME",
 			"NOERROR aa rd\nping.example.test. 20 IN CNAME pong.example.test."},
 		{"a loop of one", "self.example.test.", "A", "SERVFAIL rd"},
-		{"a chain that is too long", "l0.example.test.", "A", "SERVFAIL rd"},
+		{"the longest chain there may be", "l4.example.test.", "A", "NXDOMAIN aa rd" + links(4) +
+			soaLine},
+		{"a chain with one link more", "l3.example.test.", "A", "SERVFAIL rd"},
+		{"a chain that is much too long", "l0.example.test.", "A", "SERVFAIL rd"},
 		{"a table that breaks its promise", "broken.example.test.", "A", "SERVFAIL rd"},
 		{"a decision without an answer", "hollow.example.test.", "A", "SERVFAIL rd"},
 	} {
@@ -393,7 +409,8 @@ func TestPicksAreReportedOnlyWhenAnswered(t *testing.T) {
 		m := new(dns.Msg)
 		m.SetQuestion(name, dns.TypeA)
 		packet, _ := m.Pack()
-		_, o, err := reply(ask{packet: packet, from: netip.IPv4Unspecified()}, 1232, st, time.Time{})
+		_, o, err := reply(ask{packet: packet, from: netip.IPv4Unspecified()}, 1232, st,
+			time.Time{})
 		if err != nil || !slices.Equal(o.picks, want) {
 			t.Errorf("%s: picks %v, error %v, want %v", name, o.picks, err, want)
 		}

@@ -175,6 +175,7 @@ func CheckHosts(zones []*Zone, hosts []SteeredName) []Mistake {
 			continue
 		}
 		c.place(path, name, h)
+		c.depth = make(map[string]int)
 		if trail := c.loop(name, []string{name}); trail != nil {
 			c.mistake(path, "CNAME loop: %s", strings.Join(trail, " → "))
 		}
@@ -186,6 +187,7 @@ func CheckHosts(zones []*Zone, hosts []SteeredName) []Mistake {
 type hostChecker struct {
 	st       *state
 	hosts    map[string]SteeredName
+	depth    map[string]int // the longest trail on which loop came to a name
 	mistakes []Mistake
 }
 
@@ -245,6 +247,10 @@ func (c *hostChecker) loop(name string, trail []string) []string {
 		if next == trail[0] || len(longer) > maxChain+1 {
 			return longer
 		}
+		if len(longer) <= c.depth[next] {
+			continue // it was found harmless from further away
+		}
+		c.depth[next] = len(longer)
 		if found := c.loop(next, longer); found != nil {
 			return found
 		}

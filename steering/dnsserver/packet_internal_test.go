@@ -53,7 +53,8 @@ func TestHeadersAndOptionsAreAnsweredAsTheRFCsSay(t *testing.T) {
 		change func(*dns.Msg)
 		want   string
 	}{
-		{"plain", func(m *dns.Msg) { m.RecursionDesired = false }, "QUERY NOERROR aa | " + mail + " q=1"},
+		{"plain", func(m *dns.Msg) { m.RecursionDesired = false }, "QUERY NOERROR aa | " + mail +
+			" q=1"},
 		{"a response", func(m *dns.Msg) { m.Response = true }, "silence"},
 		{"flags: RD and CD come back, AD, Z, TC, RA, AA don't", func(m *dns.Msg) {
 			m.CheckingDisabled, m.AuthenticatedData, m.Zero = true, true, true
@@ -226,19 +227,28 @@ func TestPacketsThatCannotBeRead(t *testing.T) {
 		{"a name without type", head + "00", "FORMERR"},
 		{"a compressed question", head + "c000" + "00010001", "FORMERR"},
 		{"a question that points to itself", head + "c00c" + "00010001", "FORMERR"},
-		{"a label of a reserved kind", head + "41" + strings.Repeat("61", 65) + "0000010001", "FORMERR"},
-		{"a name of 256 octets", head + long + "3e" + strings.Repeat("61", 62) + "00" + "00010001", "FORMERR"},
-		{"a name of 255 octets", head + long + "3d" + strings.Repeat("61", 61) + "00" + "00010001", "REFUSED"},
+		{"a label of a reserved kind", head + "41" + strings.Repeat("61", 65) + "0000010001",
+			"FORMERR"},
+		{"a name of 256 octets", head + long + "3e" + strings.Repeat("61", 62) + "00" +
+			"00010001", "FORMERR"},
+		{"a name of 255 octets", head + long + "3d" + strings.Repeat("61", 61) + "00" +
+			"00010001", "REFUSED"},
 		{"something behind the end", head + question + "00", "FORMERR"},
-		{"a record that is announced and missing", "beef01000001000000000001" + question, "FORMERR"},
+		{"a record that is announced and missing", "beef01000001000000000001" + question,
+			"FORMERR"},
 		{"a record cut off", "beef01000001000000000001" + question + "0000010001", "FORMERR"},
-		{"an OPT whose option is too long", "beef01000001000000000001" + question + opt + "0005" + "000a000201", "FORMERR"},
-		{"an OPT with half an option", "beef01000001000000000001" + question + opt + "0002" + "000a", "FORMERR"},
-		{"an OPT with a name of two octets", "beef01000001000000000001" + question + "c00c" + opt[2:] + "0000", "FORMERR"},
-		{"more records than the packet has room for", "beef0100000100000000ffff" + question + opt + "0000", "FORMERR"},
+		{"an OPT whose option is too long", "beef01000001000000000001" + question + opt + "0005" +
+			"000a000201", "FORMERR"},
+		{"an OPT with half an option", "beef01000001000000000001" + question + opt + "0002" +
+			"000a", "FORMERR"},
+		{"an OPT with a name of two octets", "beef01000001000000000001" + question + "c00c" +
+			opt[2:] + "0000", "FORMERR"},
+		{"more records than the packet has room for", "beef0100000100000000ffff" + question +
+			opt + "0000", "FORMERR"},
 		{"whole", head + question, "NOERROR"},
 		{"whole, with OPT", "beef01000001000000000001" + question + opt + "0000", "NOERROR"},
-		{"whole, with another record", "beef01000001000000000001" + question + "c00c" + "0001000100000000" + "0004" + "01020304", "NOERROR"},
+		{"whole, with another record", "beef01000001000000000001" + question + "c00c" +
+			"0001000100000000" + "0004" + "01020304", "NOERROR"},
 	} {
 		packet, err := hex.DecodeString(c.packet)
 		if err != nil {
@@ -410,5 +420,27 @@ func checkReply(t testing.TB, packet, out []byte, o outcome, tcp bool) {
 		if !tcp && q.IsEdns0() == nil && len(out) > 512 {
 			t.Fatalf("%d bytes without EDNS", len(out))
 		}
+	}
+}
+
+func BenchmarkReply(b *testing.B) {
+	st := exampleState(b, constant(0))
+	for _, name := range []string{"cdn.example.test.", "mail.example.test.", "no.example.test."} {
+		m := new(dns.Msg)
+		m.SetQuestion(name, dns.TypeA)
+		setSubnet(m, "00011800c0a801")
+		packet, err := m.Pack()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				out, _, err := reply(ask{packet: packet}, 1232, st, time.Time{})
+				if err != nil || len(out) < len(packet) {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -87,8 +87,9 @@ type Server struct {
 	conns   connections
 	ran     atomic.Bool
 
-	current atomic.Pointer[published]
-	mu      sync.Mutex // guards the stores of current
+	current   atomic.Pointer[published]
+	reloading atomic.Bool // current stays as it is, whatever the table
+	mu        sync.Mutex  // guards the stores of current and reloading
 }
 
 // published is a state together with what it was made from.
@@ -163,6 +164,28 @@ func (s *Server) Addrs() []netip.AddrPort {
 func (s *Server) SetZones(zones []*Zone) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.setZones(zones)
+}
+
+// Reload replaces the zones together with whatever table apply brings into force before it
+// returns: no query sees one without the other, so that a name can move between static records
+// and steering. Until then queries are answered from the old zones and the old table, without
+// waiting. An error of apply is returned, and changes nothing here. apply must not call
+// SetZones or Reload.
+func (s *Server) Reload(zones []*Zone, apply func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reloading.Store(true)
+	defer s.reloading.Store(false)
+	if err := apply(); err != nil {
+		return err
+	}
+	s.setZones(zones)
+	return nil
+}
+
+// setZones needs the lock.
+func (s *Server) setZones(zones []*Zone) {
 	var table *steering.Table
 	if s.cfg.Table != nil {
 		table = s.cfg.Table()
@@ -183,7 +206,7 @@ func asPicker(t *steering.Table) picker {
 // load returns the state for the current table. It takes a lock only when the table is new.
 func (s *Server) load() *state {
 	cur := s.current.Load()
-	if s.cfg.Table == nil || s.cfg.Table() == cur.table {
+	if s.reloading.Load() || s.cfg.Table == nil || s.cfg.Table() == cur.table {
 		return cur.state
 	}
 	s.mu.Lock()
@@ -196,12 +219,17 @@ func (s *Server) load() *state {
 	st := cur.withTable(asPicker(table))
 	st.pending = table == nil
 	s.current.Store(&published{state: st, table: table})
-	s.metrics.keep(func(p pick) bool {
-		return table == nil || slices.ContainsFunc(table.Shares(p.host), func(sh steering.Share) bool {
-			return sh.Backend == p.backend
-		})
-	})
+	if table != nil {
+		s.metrics.keep(func(p pick) bool { return answers(table, p) })
+	}
 	return st
+}
+
+// answers reports whether a table knows a backend of a host, drained or not.
+func answers(t *steering.Table, p pick) bool {
+	return slices.ContainsFunc(t.Shares(p.host), func(s steering.Share) bool {
+		return s.Backend == p.backend
+	})
 }
 
 // Served returns the counts of answers for steered names, ordered by host and backend.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,7 +18,7 @@ import (
 type connection struct {
 	net.Conn
 	from netip.Addr
-	used time.Time // the last time a query came; guarded by connections.mu
+	used atomic.Int64 // when the last query came, in nanoseconds since 1970
 }
 
 // connections holds the open TCP connections and bounds their number.
@@ -25,7 +26,7 @@ type connections struct {
 	limit int
 	idle  time.Duration
 
-	mu    sync.Mutex // guards the fields below and connection.used
+	mu    sync.Mutex // guards the fields below
 	open  map[*connection]struct{}
 	until time.Time // when all reading ends; zero unless the server stops
 }
@@ -38,7 +39,7 @@ func (c *connections) add(conn *connection) (evicted *connection) {
 	defer c.mu.Unlock()
 	if len(c.open) >= c.limit {
 		for other := range c.open {
-			if evicted == nil || other.used.Before(evicted.used) {
+			if evicted == nil || other.used.Load() < evicted.used.Load() {
 				evicted = other
 			}
 		}
@@ -47,7 +48,7 @@ func (c *connections) add(conn *connection) (evicted *connection) {
 	if c.open == nil {
 		c.open = make(map[*connection]struct{})
 	}
-	conn.used = time.Now()
+	conn.used.Store(time.Now().UnixNano())
 	c.open[conn] = struct{}{}
 	return evicted
 }
@@ -59,16 +60,12 @@ func (c *connections) remove(conn *connection) {
 }
 
 // await sets the time by which the next query must have come whole.
-func (c *connections) await(conn *connection, queryCame bool) {
+func (c *connections) await(conn *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if queryCame {
-		conn.used = now
-	}
 	until := c.until
 	if until.IsZero() {
-		until = now.Add(c.idle)
+		until = time.Now().Add(c.idle)
 	}
 	_ = conn.SetReadDeadline(until) // a closed connection fails at its next read
 }
@@ -117,11 +114,12 @@ func (s *Server) serveConnection(conn *connection) {
 	defer conn.Close()
 	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
 	var message bytes.Buffer
-	for came := false; ; came = true {
-		s.conns.await(conn, came)
+	for {
+		s.conns.await(conn)
 		if readMessage(r, &message) != nil {
 			return
 		}
+		conn.used.Store(time.Now().UnixNano())
 		out := s.handle(ask{packet: message.Bytes(), from: conn.from, tcp: true})
 		if out == nil {
 			return // no DNS client

@@ -37,10 +37,12 @@ func TestEveryMistakeInARecordHasItsPlace(t *testing.T) {
 			[]mistake{{"records[0].data", "not valid for type A"}}},
 		{"no data", []record{{Name: "a", Type: "A"}}, []mistake{{"records[0].data", "missing"}}},
 		{"a comment for data", []record{{Name: "a", Type: "A", Data: "; nothing"}},
-			[]mistake{{"records[0].data", ""}}},
-		{"data of two records", []record{{Name: "a", Type: "A", Data: "192.0.2.1\nb 1 IN A 192.0.2.2"}},
+			[]mistake{{"records[0].data", "not valid"}}},
+		{"data of two records", []record{{Name: "a", Type: "A",
+			Data: "192.0.2.1\nb 1 IN A 192.0.2.2"}},
 			[]mistake{{"records[0].data", "more than one record"}}},
-		{"data that reads a file", []record{{Name: "a", Type: "A", Data: "192.0.2.1\n$INCLUDE /etc/hostname"}},
+		{"data that reads a file", []record{{Name: "a", Type: "A",
+			Data: "192.0.2.1\n$INCLUDE /etc/hostname"}},
 			[]mistake{{"records[0].data", "more than one record"}}},
 		{"an unknown type", []record{{Name: "a", Type: "AA", Data: "x"}},
 			[]mistake{{"records[0].type", `"AA" is no record type`}}},
@@ -52,22 +54,27 @@ func TestEveryMistakeInARecordHasItsPlace(t *testing.T) {
 		{"no name", []record{{Type: "A", Data: "192.0.2.1"}},
 			[]mistake{{"records[0].name", `missing; "@" is the zone itself`}}},
 		{"a name that is none", []record{a("a..b"), a("x y"), a(strings.Repeat("a", 64))},
-			[]mistake{{"records[0].name", "not a domain name"}, {"records[1].name", "not a domain name"},
+			[]mistake{{"records[0].name", "not a domain name"}, {"records[1].name",
+				"not a domain name"},
 				{"records[2].name", "not a domain name"}}},
-		{"a name too long with its zone", []record{a(strings.Repeat(strings.Repeat("a", 60)+".", 4) + "a")},
+		{"a name too long with its zone", []record{a(strings.Repeat(strings.Repeat("a", 60)+".",
+			4) + "a")},
 			[]mistake{{"records[0].name", "not a domain name"}}},
 		{"a name outside", []record{a("www.example.org.")},
 			[]mistake{{"records[0].name", "www.example.org. is outside the zone example.test."}}},
 		{"a TTL below zero", []record{{Name: "a", Type: "A", TTL: -time.Second, Data: "192.0.2.1"}},
 			[]mistake{{"records[0].ttl", "-1s is not between 1s and"}}},
-		{"a TTL of half a second", []record{{Name: "a", Type: "A", TTL: time.Second / 2, Data: "192.0.2.1"}},
+		{"a TTL of half a second", []record{{Name: "a", Type: "A", TTL: time.Second / 2,
+			Data: "192.0.2.1"}},
 			[]mistake{{"records[0].ttl", "500ms is not a whole number of seconds"}}},
-		{"two TTLs in one set", []record{a("a"), {Name: "a", Type: "A", TTL: time.Minute, Data: "192.0.2.2"}},
+		{"two TTLs in one set", []record{a("a"), {Name: "a", Type: "A", TTL: time.Minute,
+			Data: "192.0.2.2"}},
 			[]mistake{{"records[1].ttl", "share one TTL: records[0] has 5m0s"}}},
 		{"a duplicate, however written", []record{{Name: "a", Type: "AAAA", Data: "2001:db8::1"},
 			{Name: "A.Example.Test.", Type: "aaaa", Data: "2001:0db8:0::1"}},
 			[]mistake{{"records[1]", "the same record is already records[0]"}}},
-		{"the zone's NS among the records", []record{{Name: "@", Type: "NS", Data: "ns.other.invalid"}},
+		{"the zone's NS among the records", []record{{Name: "@", Type: "NS",
+			Data: "ns.other.invalid"}},
 			[]mistake{{"records[0]", "the zone's own NS stands in ns"}}},
 		{"a SOA below the apex", []record{{Name: "a", Type: "SOA", Data: "a.b. c.d. 1 1 1 1 1"}},
 			[]mistake{{"records[0].type", "a SOA can't stand below"}}},
@@ -83,15 +90,18 @@ func TestEveryMistakeInARecordHasItsPlace(t *testing.T) {
 			[]mistake{{"records[0]", "CNAME loop: a.example.test. → a.example.test."}}},
 		{"a loop of CNAMEs", []record{alias("a", "b.example.test"), alias("b", "c.example.test"),
 			alias("c", "B.example.test."), a("d")},
-			[]mistake{{"records[0]", "more than 8 links"}, {"records[1]", "CNAME loop: b.example.test. → c"},
+			[]mistake{{"records[0]", "more than 8 links"}, {"records[1]",
+				"CNAME loop: b.example.test. → c"},
 				{"records[2]", "CNAME loop: c.example.test. → b"}}},
 		{"a loop through a wildcard", []record{alias("*.w", "x.w.example.test")},
 			[]mistake{{"records[0]", "more than 8 links"}}},
 		{"data below a delegation", []record{{Name: "sub", Type: "NS", Data: "ns.other.invalid"},
-			{Name: "x.sub", Type: "TXT", Data: "x"}, a("ns.sub"), {Name: "sub", Type: "MX", Data: "1 ."}},
+			{Name: "x.sub", Type: "TXT", Data: "x"}, a("ns.sub"), {Name: "sub", Type: "MX",
+				Data: "1 ."}},
 			[]mistake{{"records[1]", "sub.example.test. is delegated"},
 				{"records[3]", "sub.example.test. is delegated"}}},
-		{"data below a DNAME", []record{{Name: "old", Type: "DNAME", Data: "x.invalid"}, a("a.old")},
+		{"data below a DNAME", []record{{Name: "old", Type: "DNAME", Data: "x.invalid"},
+			a("a.old")},
 			[]mistake{{"records[1]", "old.example.test. has a DNAME"}}},
 		{"two DNAMEs", []record{{Name: "old", Type: "DNAME", Data: "x.invalid"},
 			{Name: "old", Type: "DNAME", Data: "y.invalid"}},
@@ -113,9 +123,11 @@ func TestEveryMistakeInARecordHasItsPlace(t *testing.T) {
 func compare(t *testing.T, want, got []mistake) {
 	t.Helper()
 	contains := cmp.Comparer(func(a, b string) bool {
-		return strings.Contains(a, b) || strings.Contains(b, a)
+		return a != "" && b != "" && (strings.Contains(a, b) || strings.Contains(b, a))
 	})
-	onMessage := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Message" }, contains)
+	onMessage := cmp.FilterPath(func(p cmp.Path) bool {
+		return p.Last().String() == ".Message"
+	}, contains)
 	if d := cmp.Diff(want, got, onMessage, cmpopts.EquateEmpty()); d != "" {
 		t.Errorf("mistakes (-want +got):\n%s", d)
 	}
@@ -128,16 +140,21 @@ func TestEveryMistakeInAZoneHasItsPlace(t *testing.T) {
 		want   []mistake
 	}{
 		{"no name", func(z *dnsserver.ZoneConfig) { z.Name = "" }, []mistake{{"name", "missing"}}},
-		{"the root", func(z *dnsserver.ZoneConfig) { z.Name = "." }, []mistake{{"name", "the root"}}},
+		{"the root", func(z *dnsserver.ZoneConfig) { z.Name = "." },
+			[]mistake{{"name", "the root"}}},
 		{"a bad name", func(z *dnsserver.ZoneConfig) { z.Name = "a b" },
 			[]mistake{{"name", `"a b" is not a domain name`}}},
 		{"no name servers", func(z *dnsserver.ZoneConfig) { z.NS = nil },
 			[]mistake{{"ns", "the zone has no name servers"}}},
-		{"a name server twice", func(z *dnsserver.ZoneConfig) { z.NS = append(z.NS, "NS.other.invalid.") },
+		{"a name server twice", func(z *dnsserver.ZoneConfig) {
+			z.NS = append(z.NS,
+				"NS.other.invalid.")
+		},
 			[]mistake{{"ns[1]", "is already ns[0]"}}},
 		{"a relative name server", func(z *dnsserver.ZoneConfig) { z.NS = []string{"ns1"} },
 			[]mistake{{"ns[0]", "write ns1.example.test for ns1"}}},
-		{"a name server without address", func(z *dnsserver.ZoneConfig) { z.NS = []string{"ns1.example.test"} },
+		{"a name server without address",
+			func(z *dnsserver.ZoneConfig) { z.NS = []string{"ns1.example.test"} },
 			[]mistake{{"ns[0]", "ns1.example.test. lies in the zone but has no A or AAAA"}}},
 		{"a name server that is an alias", func(z *dnsserver.ZoneConfig) {
 			z.NS = []string{"ns1.example.test"}
@@ -146,7 +163,8 @@ func TestEveryMistakeInAZoneHasItsPlace(t *testing.T) {
 		{"bad times", func(z *dnsserver.ZoneConfig) {
 			z.TTL, z.SOA.Refresh, z.SOA.Retry = -1, time.Millisecond, 1e6*time.Hour
 			z.SOA.Expire, z.SOA.NegativeTTL = -time.Hour, 1500*time.Millisecond
-		}, []mistake{{"ttl", ""}, {"soa.refresh", "whole number"}, {"soa.retry", "not between"},
+		}, []mistake{{"ttl", "not between"}, {"soa.refresh", "whole number"},
+			{"soa.retry", "not between"},
 			{"soa.expire", "not between"}, {"soa.negative_ttl", "whole number"}}},
 		{"a bad mailbox", func(z *dnsserver.ZoneConfig) { z.SOA.MBox = "a@@b" },
 			[]mistake{{"soa.mbox", "not a domain name"}}},
@@ -181,20 +199,28 @@ func TestHostsAreCheckedAgainstTheZones(t *testing.T) {
 		hosts []host
 		want  []mistake
 	}{
-		{"fine", []host{to("CDN.example.test", "a.invalid"), addr("example.test"), addr("txt.example.test"),
+		{"fine", []host{to("CDN.example.test", "a.invalid"), addr("example.test"),
+			addr("txt.example.test"),
 			to("two.example.test.", "cdn.example.test")}, nil},
-		{"outside", []host{addr("cdn.example.org")}, []mistake{{"hosts[0]", "in none of the zones"}}},
-		{"no name", []host{addr("ok.example.test"), addr("a..b")}, []mistake{{"hosts[1]", "not a domain name"}}},
-		{"a name at the apex", []host{to("example.test", "a.invalid")}, []mistake{{"hosts[0]", "use addresses"}}},
+		{"outside", []host{addr("cdn.example.org")},
+			[]mistake{{"hosts[0]", "in none of the zones"}}},
+		{"no name", []host{addr("ok.example.test"), addr("a..b")},
+			[]mistake{{"hosts[1]", "not a domain name"}}},
+		{"a name at the apex", []host{to("example.test", "a.invalid")},
+			[]mistake{{"hosts[0]", "use addresses"}}},
 		{"a name beside data", []host{to("txt.example.test", "a.invalid")},
 			[]mistake{{"hosts[0]", "also has a static TXT record"}}},
 		{"addresses beside addresses", []host{addr("taken.example.test")},
 			[]mistake{{"hosts[0]", "also has a static A record"}}},
-		{"below a delegation", []host{addr("x.sub.example.test")}, []mistake{{"hosts[0]", "is delegated"}}},
-		{"below a DNAME", []host{addr("x.old.example.test")}, []mistake{{"hosts[0]", "has a DNAME"}}},
-		{"a loop through static records", []host{to("cdn.example.test", "a.invalid", "WWW.example.test")},
+		{"below a delegation", []host{addr("x.sub.example.test")},
+			[]mistake{{"hosts[0]", "is delegated"}}},
+		{"below a DNAME", []host{addr("x.old.example.test")},
+			[]mistake{{"hosts[0]", "has a DNAME"}}},
+		{"a loop through static records", []host{to("cdn.example.test", "a.invalid",
+			"WWW.example.test")},
 			[]mistake{{"hosts[0]", "cdn.example.test. → www.example.test. → cdn.example.test."}}},
-		{"a loop of hosts", []host{to("a.example.test", "b.example.test"), to("b.example.test", "a.example.test")},
+		{"a loop of hosts", []host{to("a.example.test", "b.example.test"), to("b.example.test",
+			"a.example.test")},
 			[]mistake{{"hosts[0]", "CNAME loop"}, {"hosts[1]", "CNAME loop"}}},
 	} {
 		t.Run(c.about, func(t *testing.T) {
@@ -212,7 +238,8 @@ func TestTheSerialFollowsTheContent(t *testing.T) {
 		s := start(t, dnsserver.Config{Zones: []*dnsserver.Zone{z}})
 		return query(t, s, "udp", "example.test.", "SOA").Answer[0].String()
 	}
-	x, y := record{Name: "a", Type: "A", Data: "192.0.2.1"}, record{Name: "a", Type: "A", Data: "192.0.2.2"}
+	x, y := record{Name: "a", Type: "A", Data: "192.0.2.1"}, record{Name: "a", Type: "A",
+		Data: "192.0.2.2"}
 	one, same, other := serial(minimal(x, y)), serial(minimal(y, x)), serial(minimal(x))
 	if one != same {
 		t.Errorf("equal content, other serial:\n%s\n%s", one, same)
@@ -232,11 +259,13 @@ func TestTheSerialFollowsTheContent(t *testing.T) {
 func TestRecordsOfManyTypesComeBackAsWritten(t *testing.T) {
 	data := map[string]string{
 		"A": "192.0.2.1", "AAAA": "2001:db8::1", "CAA": `0 issue "ca.invalid"`,
-		"SRV": "1 2 443 host.invalid.", "TXT": `"a b" "c;d"`, "TLSA": "3 1 1 " + strings.Repeat("ab", 32),
+		"SRV": "1 2 443 host.invalid.", "TXT": `"a b" "c;d"`, "TLSA": "3 1 1 " +
+			strings.Repeat("ab", 32),
 		"SSHFP": "4 2 " + strings.Repeat("CD", 32), "NAPTR": `1 1 "u" "sip+E2U" "!^.*$!sip:a@b!" .`,
 		"HTTPS": `1 . alpn="h2,h3"`, "SVCB": `2 svc.invalid. port="8443"`, "PTR": "host.invalid.",
-		"HINFO": `"cpu" "os"`, "LOC": "52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m",
-		"URI": `10 1 "https://x.invalid/"`, "CDS": "0 0 0 00", "DNSKEY": "257 3 13 " + strings.Repeat("A", 86) + "==",
+		"HINFO": `"cpu" "os"`, "LOC": "52 22 23.000 N 04 53 32.000 E -2m 0.00m 10000m 10m",
+		"URI": `10 1 "https://x.invalid/"`, "CDS": "0 0 0 00", "DNSKEY": "257 3 13 " +
+			strings.Repeat("A", 86) + "==",
 		"RP": "mbox.invalid. txt.invalid.", "DS": "1 13 2 " + strings.Repeat("AB", 32),
 		"TYPE65280": `\# 3 0a0b0c`, "MX": "10 mail.invalid.", "EUI48": "00-00-5e-00-53-2a",
 	}
