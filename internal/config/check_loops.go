@@ -42,20 +42,14 @@ func (c *checker) links() map[string][]link {
 	return links
 }
 
-// target is the full name that a CNAME record's data stands for. Without a final dot it may
-// be meant either way, and a loop is one either way only if it is a loop as written.
+// target is the full name that a CNAME record's data stands for: names in data are full with
+// or without the final dot, and @ is the zone.
 func target(z *Zone, data string) string {
 	name := strings.ToLower(strings.TrimSpace(data))
-	if full, ok := strings.CutSuffix(name, "."); ok {
-		return full
-	}
 	if name == "@" {
 		return z.Name
 	}
-	if !strings.Contains(name, ".") {
-		return name + "." + z.Name
-	}
-	return name
+	return strings.TrimSuffix(name, ".")
 }
 
 // follow walks the links from name, reports each loop once at the link that closes it, and

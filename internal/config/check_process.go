@@ -26,6 +26,8 @@ func (c *checker) process() {
 func (c *checker) store() {
 	s := c.cfg.Store
 	switch {
+	case c.bad["store.kind"]:
+		return
 	case s.Kind == StoreRedis && s.Redis == nil:
 		c.mistake("store.redis", "is missing: kind redis needs an address")
 	case s.Kind == StoreBolt && s.Redis != nil:

@@ -73,6 +73,8 @@ func (c *checker) probe(at string, p *Probe) {
 	}
 	c.probeHeaders(at+".headers", p.Headers)
 	switch {
+	case c.bad[at+".kind"]:
+		return // what it needs depends on it
 	case p.Kind == ProbeHTTP && p.URL == "" && !c.bad[at+".url"]:
 		c.mistake(at+".url", "is missing: an http probe needs something to fetch")
 	case p.Kind == ProbeTCP && p.Address == "" && !c.bad[at+".address"]:

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"cmp"
-	"strings"
-)
+import "strings"
 
 // zones checks the zones and their static records. The nameserver parses the data.
 func (c *checker) zones() {
@@ -34,8 +31,6 @@ func (c *checker) nameservers(at string, z *Zone) {
 		path := element(at+".ns", i)
 		switch {
 		case ns == "":
-		case !strings.Contains(ns, "."):
-			c.suggest(path, ns+"."+z.Name, "%s is not a full name", shown(ns))
 		case seen[ns]:
 			c.mistake(path, "%s is given twice", shown(ns))
 		}
@@ -44,14 +39,15 @@ func (c *checker) nameservers(at string, z *Zone) {
 }
 
 // owner returns the full name of a record, lower case without a final dot, and whether the
-// name is one. A relative name is below the zone, one with a final dot is full.
+// name is one in the zone. A name that ends in the zone's, or in a dot, is full; another one
+// is relative to the zone.
 func owner(z *Zone, r *Record) (string, bool) {
 	name := strings.ToLower(r.Name)
 	if name == "@" {
 		return z.Name, true
 	}
 	full, absolute := strings.CutSuffix(name, ".")
-	if !absolute {
+	if !absolute && !under(full, z.Name) {
 		full = name + "." + z.Name
 	}
 	star := strings.TrimPrefix(full, "*.")
@@ -95,15 +91,11 @@ func isAddress(rrtype string) bool { return rrtype == "A" || rrtype == "AAAA" }
 
 func (c *checker) recordName(path string, z *Zone, r *Record, name string, ok bool) {
 	switch {
-	case !ok && strings.HasSuffix(r.Name, "."):
+	case !ok && strings.HasSuffix(r.Name, ".") && !under(name, z.Name):
 		c.mistake(path+".name", "%s is not in the zone %s", shown(r.Name), z.Name)
 	case !ok:
-		c.mistake(path+".name", "%s is not a name in the zone: give it without %s, or @ for "+
-			"the zone itself", shown(r.Name), z.Name)
-	case under(strings.ToLower(r.Name), z.Name):
-		short := strings.TrimSuffix(strings.ToLower(r.Name), z.Name)
-		c.suggest(path+".name", cmp.Or(strings.TrimSuffix(short, "."), "@"),
-			"%s is relative and would become %s", shown(r.Name), name)
+		c.mistake(path+".name", "%s is not a name: labels of letters, digits, - and _, or @ "+
+			"for the zone itself", shown(r.Name))
 	case r.Type == "CNAME" && name == z.Name:
 		c.mistake(path+".type", "CNAME may not stand at the zone itself, which has SOA and NS "+
 			"(RFC 1034 §3.6.2)")

@@ -135,10 +135,10 @@ type Zone struct {
 	// final dot away.
 	Name string `koanf:"name" required:"yes" syntax:"hostname"`
 	// TTL is that of records that do not say otherwise, and of NS and SOA.
-	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h"`
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h" step:"1s"`
 	// SOA is the zone's start of authority.
 	SOA SOA `koanf:"soa"`
-	// NS are the zone's nameservers, at least one; a name without a dot is relative.
+	// NS are the zone's nameservers, at least one. Load makes a name without a dot full.
 	NS []string `koanf:"ns" required:"yes" syntax:"hostname"`
 	// Records are the static records.
 	Records []Record `koanf:"records"`
@@ -149,15 +149,15 @@ type Zone struct {
 type SOA struct {
 	// Mbox is the mailbox with a dot for the @: hostmaster.example.com. Its default is
 	// hostmaster in the zone.
-	Mbox string `koanf:"mbox" syntax:"hostname"`
+	Mbox string `koanf:"mbox" syntax:"mailbox"`
 	// Refresh is how often secondaries look for a new serial.
-	Refresh time.Duration `koanf:"refresh" min:"1s" max:"168h"`
+	Refresh time.Duration `koanf:"refresh" min:"1s" max:"168h" step:"1s"`
 	// Retry is how long secondaries wait after a failed refresh.
-	Retry time.Duration `koanf:"retry" min:"1s" max:"168h"`
+	Retry time.Duration `koanf:"retry" min:"1s" max:"168h" step:"1s"`
 	// Expire is when secondaries give up; at least Refresh plus Retry.
-	Expire time.Duration `koanf:"expire" min:"1s" max:"8760h"`
+	Expire time.Duration `koanf:"expire" min:"1s" max:"8760h" step:"1s"`
 	// NegativeTTL is how long resolvers keep a negative answer (RFC 2308 §4).
-	NegativeTTL time.Duration `koanf:"negative_ttl" min:"1s" max:"3h"`
+	NegativeTTL time.Duration `koanf:"negative_ttl" min:"1s" max:"3h" step:"1s"`
 }
 
 // Record is a static record.
@@ -167,7 +167,7 @@ type Record struct {
 	// Type is the record's type in words: A, AAAA, CNAME, TXT. Load makes it upper case.
 	Type string `koanf:"type" required:"yes"`
 	// TTL is this record's own; 0 stands for the zone's and comes from leaving it out.
-	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h"`
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h" step:"1s"`
 	// Data is what a zone file would hold after the type. The nameserver parses it.
 	Data string `koanf:"data" required:"yes"`
 }
@@ -267,7 +267,7 @@ type Host struct {
 	// Name is the full name, in one of the zones; lower case, without a final dot.
 	Name string `koanf:"name" required:"yes" syntax:"hostname"`
 	// TTL is how long resolvers may keep an answer.
-	TTL time.Duration `koanf:"ttl" min:"1s" max:"1h"`
+	TTL time.Duration `koanf:"ttl" min:"1s" max:"1h" step:"1s"`
 	// Pools are tried in this order: the first with a usable member answers.
 	Pools []string `koanf:"pools" required:"yes"`
 	// Stickiness is spread (each query on its own) or sticky (a client prefix keeps its

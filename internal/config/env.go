@@ -38,20 +38,70 @@ func (l *loader) environment(k *koanf.Koanf) error {
 	return k.Load(confmap.Provider(layer, delimiter), nil)
 }
 
+// variable takes one variable into the layer. One that names no section is refused only when
+// it can hardly be meant for anything else: others read variables with our prefix too.
 func (l *loader) variable(k *koanf.Koanf, layer map[string]any, name, value string) {
+	if slices.Contains(l.opts.Reserved, name) || serviceLink(name) || l.credentials()[name] {
+		return
+	}
 	steps := strings.Split(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "__")
-	if slices.Contains(l.opts.Reserved, name) || serviceLink(name) {
+	if len(steps) > 1 || l.schema.field(steps[0]) != nil || l.schema.secrets(steps[0]) != nil {
+		l.set(k, layer, name, steps, value)
 		return
 	}
-	if len(steps) == 1 && l.schema.field(steps[0]) == nil && len(l.schema.secrets(steps[0])) == 0 {
-		f := Finding{File: name, Message: "is no key of the configuration, so it has no effect"}
-		if near := nearest(steps[0], l.schema.keys()); near != "" {
-			f.Suggestion = envPrefix + strings.ToUpper(near)
-		}
+	near := nearest(strings.TrimPrefix(name, envPrefix), l.schema.variables(""))
+	if near != "" {
+		near = envPrefix + near
+	}
+	f := Finding{File: name, Message: "is no key of the configuration", Suggestion: near}
+	switch {
+	case strings.ReplaceAll(near, "__", "_") == name:
+		l.report.add(f)
+	case near != "":
 		l.report.Warnings = append(l.report.Warnings, f)
-		return
 	}
-	l.set(k, layer, name, steps, value)
+}
+
+// variables names the variable of every key that is not in a list of sections.
+func (s *schema) variables(prefix string) []string {
+	var names []string
+	for _, f := range s.fields {
+		name := prefix + strings.ToUpper(f.key)
+		if f.schema.kind == section {
+			names = append(names, f.schema.variables(name+"__")...)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// credentials are the variables that the file looks up secrets in.
+func (l *loader) credentials() map[string]bool {
+	if l.looked == nil {
+		l.looked = map[string]bool{}
+		lookups(l.tree, l.schema, l.looked)
+	}
+	return l.looked
+}
+
+func lookups(tree any, s *schema, found map[string]bool) {
+	switch v := tree.(type) {
+	case map[string]any:
+		for _, f := range s.fields {
+			if sub, ok := v[f.key]; ok {
+				lookups(sub, f.schema, found)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			lookups(item, s.elem, found)
+		}
+	case string:
+		if s.secret != "" {
+			found[v] = true
+		}
+	}
 }
 
 // serviceLink recognises what Kubernetes sets for a service called pointsman: variables that
@@ -95,7 +145,7 @@ func (l *loader) set(k *koanf.Koanf, layer map[string]any, origin string, steps 
 		return
 	}
 	if at < 0 {
-		l.src.origins[path] = origin
+		l.src.set(path, origin)
 		layer[strings.Join(steps, delimiter)] = v
 		return
 	}
@@ -109,7 +159,7 @@ func (l *loader) set(k *koanf.Koanf, layer map[string]any, origin string, steps 
 		l.report.add(Finding{File: origin, Path: path, Message: c.message})
 		return
 	}
-	l.src.origins[path] = origin
+	l.src.set(path, origin)
 	layer[key] = changed
 }
 

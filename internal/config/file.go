@@ -101,7 +101,7 @@ func (l *loader) file() (map[string]any, bool) {
 	}
 	v, ok := l.node(root, l.schema, "", 1)
 	tree, _ := v.(map[string]any)
-	return tree, ok
+	return tree, ok && !l.overflow
 }
 
 // readable refuses what is no text, at the first byte that shows it.
@@ -146,7 +146,7 @@ func (l *loader) parseYAML(data []byte) (*yaml.Node, bool) {
 	}
 	var doc, next yaml.Node
 	if err := yamlLoader.Load(&doc); err != nil {
-		l.syntaxError(err)
+		l.syntaxError(err, data)
 		return nil, false
 	}
 	if err := yamlLoader.Load(&next); err == nil {
@@ -154,7 +154,7 @@ func (l *loader) parseYAML(data []byte) (*yaml.Node, bool) {
 			"file holds one configuration")
 		return nil, false
 	} else if !errors.Is(err, io.EOF) {
-		l.syntaxError(err)
+		l.syntaxError(err, data)
 		return nil, false
 	}
 	if len(doc.Content) != 1 {
@@ -172,7 +172,7 @@ func (l *loader) parseYAML(data []byte) (*yaml.Node, bool) {
 
 // syntaxError turns the parser's error into a mistake. Its words are kept only where they
 // cannot hold a piece of the file, which may be a secret that stands where none should.
-func (l *loader) syntaxError(err error) {
+func (l *loader) syntaxError(err error, data []byte) {
 	if errors.Is(err, io.EOF) {
 		l.refuse(Position{}, "holds no configuration")
 		return
@@ -189,7 +189,7 @@ func (l *loader) syntaxError(err error) {
 			"begins with *)")
 	case strings.Contains(le.Message, "max depth"):
 		l.refuse(at, "is nested too deeply: at most %d levels", maxDepth)
-	case strings.Contains(le.Message, "tab character"):
+	case strings.Contains(le.Message, "tab character") || tabAt(data, at):
 		l.refuse(at, "a tab indents this line: YAML takes blanks alone")
 	case strings.ContainsAny(le.Message, "`\"") || le.Stage == yaml.ResolverStage:
 		l.refuse(at, "is not YAML")
@@ -199,4 +199,16 @@ func (l *loader) syntaxError(err error) {
 	default:
 		l.refuse(at, "is not YAML: %s", le.Message)
 	}
+}
+
+// tabAt reports whether a tab is what stands at a place.
+func tabAt(data []byte, at Position) bool {
+	for line := 1; line < at.Line; line++ {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			return false
+		}
+		data = data[i+1:]
+	}
+	return at.Col >= 1 && at.Col <= len(data) && data[at.Col-1] == '\t'
 }

@@ -71,6 +71,7 @@ func (l *loader) load() *Config {
 	if !ok {
 		return nil
 	}
+	l.tree = tree
 	merged := l.merge(tree)
 	if merged == nil {
 		return nil
@@ -195,14 +196,14 @@ func (l *loader) names(cfg *Config) {
 	cfg.Vantage = cmp.Or(cfg.Vantage, cfg.Node)
 	for i := range cfg.Zones {
 		z := &cfg.Zones[i]
-		if z.SOA.Mbox == "" {
-			z.SOA.Mbox = "hostmaster." + z.Name
+		z.SOA.Mbox = cmp.Or(z.SOA.Mbox, "hostmaster."+z.Name)
+		for j, ns := range z.NS {
+			if ns != "" && !strings.Contains(ns, ".") {
+				z.NS[j] = ns + "." + z.Name
+			}
 		}
-	}
-	for i := range cfg.Zones {
-		for j := range cfg.Zones[i].Records {
-			r := &cfg.Zones[i].Records[j]
-			r.Type = strings.ToUpper(r.Type)
+		for j := range z.Records {
+			z.Records[j].Type = strings.ToUpper(z.Records[j].Type)
 		}
 	}
 }

@@ -24,7 +24,8 @@ const (
 //	koanf     the key; "-" for fields that Load computes
 //	required  the key must be given and not be empty
 //	min, max  inclusive bounds of a number, duration or size, written as in the file; they
-//	          and the next two hold for a list's elements
+//	          and the next three hold for a list's elements
+//	step      what a duration must be a multiple of
 //	oneof     the words to choose from, separated by blanks
 //	syntax    the name of a syntax: see syntaxes in syntax.go
 //	secret    the credential that the key leads to
@@ -35,6 +36,7 @@ type schema struct {
 	required bool
 	oneof    []string
 	min, max string
+	step     string
 	syntax   string
 	secret   string
 	// optional sections (pointers) get no defaults unless the file has them.
@@ -101,7 +103,7 @@ func newSchema() *schema { return schemaOf(reflect.TypeFor[Config](), "") }
 func schemaOf(t reflect.Type, tag reflect.StructTag) *schema {
 	s := &schema{
 		required: tag.Get("required") != "", oneof: strings.Fields(tag.Get("oneof")),
-		min: tag.Get("min"), max: tag.Get("max"),
+		min: tag.Get("min"), max: tag.Get("max"), step: tag.Get("step"),
 		syntax: tag.Get("syntax"), secret: tag.Get("secret"),
 	}
 	if t.Kind() == reflect.Pointer {

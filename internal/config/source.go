@@ -8,17 +8,15 @@ import (
 // Source knows where each value came from. It is immutable once Load has returned it.
 type Source struct {
 	file string
-	// values and keys index the file: where the value of a path begins, and its key. A list
-	// element has no key of its own, so both are the same for it.
-	values, keys map[string]Position
+	// values indexes the file: where a path's value begins, or the key of a section or list.
+	values map[string]Position
 	// origins names the variable or flag of a path that did not come from the file.
 	origins map[string]string
 }
 
 func newSource(file string) *Source {
 	return &Source{
-		file: file, values: map[string]Position{}, keys: map[string]Position{},
-		origins: map[string]string{},
+		file: file, values: map[string]Position{}, origins: map[string]string{},
 	}
 }
 
@@ -50,6 +48,20 @@ func (s *Source) Finding(path, message string) Finding {
 		f.Line, f.Col = 1, 1
 	}
 	return f
+}
+
+// set records that the environment or a flag set a path, and with it the sections and list
+// elements above it that the file does not have. Elements of a list that is set whole are the
+// file's no longer.
+func (s *Source) set(path, origin string) {
+	s.origins[path] = origin
+	for i := 0; s.has(element(path, i)); i++ {
+		delete(s.values, element(path, i))
+		delete(s.origins, element(path, i))
+	}
+	for path = parent(path); path != "" && !s.has(path); path = parent(path) {
+		s.origins[path] = origin
+	}
 }
 
 // has reports whether anything but a default set the path.

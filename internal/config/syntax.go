@@ -16,6 +16,8 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return raw, checkName(raw)
 	case "hostname":
 		return parseHostname(raw)
+	case "mailbox":
+		return parseMailbox(raw)
 	case "ip":
 		return parseIP(raw)
 	case "hostport":
@@ -34,6 +36,19 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 
 func isAlnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// parseMailbox checks an SOA's mailbox, which is a name: the first dot stands for the @.
+func parseMailbox(raw string) (string, *complaint) {
+	if local, domain, ok := strings.Cut(raw, "@"); ok {
+		c := complain("%s holds an @, for which an SOA has a dot", shown(raw))
+		c.suggestion = strings.ReplaceAll(local, ".", `\.`) + "." + domain
+		return "", c
+	}
+	if _, c := parseHostname(strings.ReplaceAll(raw, `\.`, "_")); c != nil {
+		return "", c
+	}
+	return strings.ToLower(strings.TrimSuffix(raw, ".")), nil
 }
 
 // checkName keeps names usable in metric labels, store keys, paths and on command lines.

@@ -109,7 +109,6 @@ func (c *checker) zoneTraps() {
 			c.warn(at+".ns", "a single nameserver: when it is gone, so is the zone (RFC 1034 "+
 				"§4.1 asks for two)")
 		}
-		c.glue(at, z)
 		for j, ns := range z.NS {
 			if under(ns, z.Name) {
 				continue
@@ -118,21 +117,6 @@ func (c *checker) zoneTraps() {
 				c.warn(element(at+".ns", j), "%s belongs to the same company as backend %s: an "+
 					"outage of that CDN could take the DNS with it", ns, b)
 			}
-		}
-	}
-}
-
-// glue warns of nameservers inside the zone that have no address in it.
-func (c *checker) glue(at string, z *Zone) {
-	has := map[string]bool{}
-	for i := range z.Records {
-		name, ok := owner(z, &z.Records[i])
-		has[name] = has[name] || ok && isAddress(z.Records[i].Type)
-	}
-	for j, ns := range z.NS {
-		if ns != "" && under(ns, z.Name) && !has[ns] && c.whole(at+".records") {
-			c.warn(element(at+".ns", j), "%s has no A or AAAA record in the zone: nobody could "+
-				"reach it", ns)
 		}
 	}
 }

@@ -22,8 +22,13 @@ type loader struct {
 	report *Report
 	// bad are the paths whose value was refused: what depends on them is not judged.
 	bad map[string]bool
-	// nodes counts visited nodes against maxNodes.
-	nodes int
+	// tree is what the file holds, and looked the variables that it looks up secrets in.
+	tree   map[string]any
+	looked map[string]bool
+	// nodes counts visited nodes against maxNodes; overflow is true once that or maxDepth was
+	// passed, after which nothing is worth reading.
+	nodes    int
+	overflow bool
 }
 
 // mistake records what is wrong with the value of path.
@@ -47,9 +52,12 @@ func (l *loader) mistakeAt(n *yaml.Node, path string, c *complaint) {
 // for aliases above all: a kilobyte of them can unfold to a terabyte.
 func (l *loader) resolve(n *yaml.Node, path string, depth int) (*yaml.Node, bool) {
 	l.nodes++
+	if l.overflow {
+		return nil, false
+	}
 	if depth > maxDepth || l.nodes > maxNodes {
-		if !l.bad["*aliases"] {
-			l.bad["*aliases"] = true
+		if !l.overflow {
+			l.overflow = true
 			l.mistakeAt(n, path, complain("unfolds too far: at most %d levels and %d values",
 				maxDepth, maxNodes))
 		}
@@ -92,7 +100,6 @@ func (l *loader) list(n *yaml.Node, s *schema, path string, depth int) []any {
 	for i, item := range n.Content {
 		at := element(path, i)
 		l.src.values[at] = Position{item.Line, item.Column}
-		l.src.keys[at] = l.src.values[at]
 		v, ok := l.node(item, s.elem, at, depth+1)
 		if !ok {
 			v = s.elem.zero() // keeps the indices of the others right
@@ -214,8 +221,7 @@ func (l *loader) section(n *yaml.Node, s *schema, path string, depth int) map[st
 
 // locate indexes a path: a section or list is where its key stands, a value where it begins.
 func (l *loader) locate(path string, p pair) {
-	l.src.keys[path] = Position{p.key.Line, p.key.Column}
-	l.src.values[path] = l.src.keys[path]
+	l.src.values[path] = Position{p.key.Line, p.key.Column}
 	if p.value.Kind == yaml.ScalarNode && p.value.ShortTag() != "!!null" {
 		l.src.values[path] = Position{p.value.Line, p.value.Column}
 	}
@@ -298,6 +304,8 @@ func described(n *yaml.Node) string {
 		return "true or false"
 	case "!!timestamp":
 		return "a date"
+	case "!!null":
+		return "nothing"
 	}
 	return "text"
 }

@@ -51,6 +51,9 @@ func parse(s *schema, raw string) (any, *complaint) {
 		if c != nil {
 			return nil, c
 		}
+		if step, err := time.ParseDuration(s.step); err == nil && d%step != 0 {
+			return nil, complain("%v is not a multiple of %s", d, s.step)
+		}
 		return d, bounded(s, d, parseDuration)
 	case size:
 		b, c := parseSize(raw)
