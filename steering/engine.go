@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pointsman/probes/health"
-	"pointsman/steering/control"
 )
 
 const (
@@ -358,39 +357,4 @@ func (e *Engine) deliver() {
 		}
 		e.mu.Lock()
 	}
-}
-
-// step asks control for the shares of a moment.
-func (e *Engine) step(in Inputs, ramps map[string]time.Duration, now time.Time) control.Shares {
-	backends := make([]control.Backend, 0, len(ramps))
-	for name, ramp := range ramps {
-		h := in.View.Of(name)
-		backends = append(backends, control.Backend{
-			Name: name, Usable: h.State.Usable(), UsableSince: h.UsableSince, Ramp: ramp,
-		})
-	}
-	return control.Step(control.Inputs{Now: now, Prev: in.Shares, Backends: backends})
-}
-
-// hostRamps finds how long each backend's return takes: the longest ramp of a host that uses
-// it. It trusts nothing of the spec, which may not have been compiled yet.
-func hostRamps(s *Spec) map[string]time.Duration {
-	if s == nil {
-		return nil
-	}
-	byPool := make(map[string]time.Duration)
-	for _, h := range s.Hosts {
-		for _, pool := range h.Pools {
-			byPool[pool] = max(byPool[pool], h.Ramp)
-		}
-	}
-	ramps := make(map[string]time.Duration)
-	for _, p := range s.Pools {
-		for _, m := range p.Members {
-			if ramp := byPool[p.Name]; ramp > 0 {
-				ramps[m.Backend] = max(ramps[m.Backend], ramp)
-			}
-		}
-	}
-	return ramps
 }

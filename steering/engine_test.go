@@ -395,6 +395,36 @@ func TestInputsFromManyGoroutinesNeverTurnTheVersionBack(t *testing.T) {
 	run.Wait()
 }
 
+func TestInputsBeforeTheFirstSpecWaitForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := started(t, steering.EngineConfig{})
+		e.SetView(viewNow(1, "a"))
+		time.Sleep(3 * time.Second)
+		if e.Table() != nil {
+			t.Error("there is a table without a spec")
+		}
+		setSpec(t, e, spec())
+		if got := split(e.Table(), host); got != "b:66.67 c:33.33" {
+			t.Errorf("shares are %q", got)
+		}
+	})
+}
+
+func TestACauseNamesOnlySoMany(t *testing.T) {
+	e := steering.NewEngine(steering.EngineConfig{Now: func() time.Time { return start }})
+	setSpec(t, e, spec())
+	var list []steering.Override
+	for _, b := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"} {
+		list = append(list, override(steering.Drain, b))
+	}
+	e.SetOverrides(list)
+	setSpec(t, e, spec())
+	got := e.Changes(1)[0].Cause
+	if !strings.HasSuffix(got, "; 4 more") || strings.Count(got, ";") != 8 {
+		t.Errorf("cause is %q", got)
+	}
+}
+
 func TestMetricsShowTheTableAndForgetWhatIsGone(t *testing.T) {
 	r := prometheus.NewRegistry()
 	e := steering.NewEngine(steering.EngineConfig{

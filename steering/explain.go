@@ -93,7 +93,8 @@ func (p *plan) pickStep(client netip.Prefix, draw uint64, d Decision) Step {
 	case p.sticky:
 		kept := netip.PrefixFrom(client.Addr().Unmap(), int(d.Scope)).Masked()
 		return Step{What: "pick", Detail: fmt.Sprintf(
-			"%s ranks first of %d candidates for clients in %s", d.Backend, len(p.candidates), kept)}
+			"%s ranks first of %d candidates for clients in %s",
+			d.Backend, len(p.candidates), kept)}
 	}
 	// 2^-64 of the draw, for people: where between 0 and 1 it fell, and whose piece that is.
 	low, high := 0.0, 1.0

@@ -23,7 +23,8 @@ func checkSplit(t *testing.T, table *steering.Table, got map[string]float64, bou
 	t.Helper()
 	for _, s := range table.Shares(host) {
 		if off := math.Abs(got[s.Backend] - s.Share); off > bound {
-			t.Errorf("%s got %.4f, want %.4f within %.4f", s.Backend, got[s.Backend], s.Share, bound)
+			t.Errorf("%s got %.4f, want %.4f within %.4f",
+				s.Backend, got[s.Backend], s.Share, bound)
 		}
 		if s.Share == 0 && got[s.Backend] > 0 {
 			t.Errorf("%s has no share and was picked", s.Backend)
@@ -201,5 +202,17 @@ func TestADecisionCarriesTheWholeAnswer(t *testing.T) {
 		d.Reason != steering.ReasonFallback || d.CNAME != "" ||
 		len(d.V4) != 1 || len(d.V6) != 1 {
 		t.Errorf("decision is %+v", d)
+	}
+}
+
+func TestOnlyProportionsOfWeightsCount(t *testing.T) {
+	small := compile(t, steering.Inputs{Spec: spec(sticky)})
+	large := compile(t, steering.Inputs{Spec: spec(sticky, func(s *steering.Spec) {
+		for i := range s.Pools[0].Members {
+			s.Pools[0].Members[i].Weight *= 14_285
+		}
+	})})
+	if part := moved(50_000, small, large, func(string, string) {}); part > 0 {
+		t.Errorf("%.5f of the clients moved", part)
 	}
 }

@@ -32,7 +32,7 @@ const (
 	ReasonFallback Reason = "fallback"    // an earlier pool has none; a later one answers
 	ReasonPinned   Reason = "pinned"      // an operator pinned the backend
 	ReasonAllDown  Reason = "all-down"    // nothing is usable: all as if healthy
-	ReasonDrained  Reason = "all-drained" // everything is drained; drained ones answer, never nothing
+	ReasonDrained  Reason = "all-drained" // all is drained; drained ones answer, never nothing
 )
 
 // Query is one question about a steered name.

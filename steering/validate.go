@@ -78,6 +78,10 @@ func (c *checker) backend(b *Backend) {
 			c.addf("backend %q: CNAME %q: %w", b.Name, b.CNAME, err)
 		}
 	}
+	c.addresses(b)
+}
+
+func (c *checker) addresses(b *Backend) {
 	seen := make(map[netip.Addr]bool, len(b.Addresses))
 	for _, a := range b.Addresses {
 		switch {

@@ -47,11 +47,15 @@ func TestAReturningBackendClimbsInTenEvenSteps(t *testing.T) {
 func TestBackendsWithoutARampHaveTheirFullShare(t *testing.T) {
 	prev := control.Shares{Epoch: 4}
 	for name, b := range map[string]control.Backend{
-		"never left":           {Name: "a", Usable: true, Ramp: time.Minute},
-		"no ramp":              {Name: "a", Usable: true, UsableSince: start},
-		"away":                 {Name: "a", UsableSince: start, Ramp: time.Minute},
-		"back for long":        {Name: "a", Usable: true, UsableSince: start.Add(-time.Hour), Ramp: time.Minute},
-		"returns far tomorrow": {Name: "a", Usable: true, UsableSince: start.Add(24 * time.Hour), Ramp: time.Minute},
+		"never left": {Name: "a", Usable: true, Ramp: time.Minute},
+		"no ramp":    {Name: "a", Usable: true, UsableSince: start},
+		"away":       {Name: "a", UsableSince: start, Ramp: time.Minute},
+		"back for long": {
+			Name: "a", Usable: true, UsableSince: start.Add(-time.Hour), Ramp: time.Minute,
+		},
+		"returns tomorrow": {
+			Name: "a", Usable: true, UsableSince: start.Add(24 * time.Hour), Ramp: time.Minute,
+		},
 	} {
 		got := control.Step(control.Inputs{Now: start, Prev: prev, Backends: []control.Backend{b}})
 		if diff := cmp.Diff(prev, got); diff != "" {
