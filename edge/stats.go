@@ -24,6 +24,9 @@ type SiteStats struct {
 	Hits, Stale, Revalidated, Misses, Passes, Errors, Gone uint64
 	// Bytes of bodies that were sent to clients.
 	Bytes uint64
+	// Objects are stored for the site's hosts now, accounted for StoredBytes.
+	Objects     int
+	StoredBytes int64
 }
 
 // statistics counts.
@@ -66,14 +69,21 @@ func (s *statistics) forget(site string) {
 	delete(s.sites, site)
 }
 
-// Stats gives a snapshot.
+// Stats gives a snapshot. Every site is in it, also one without requests.
 func (s *Server) Stats() Stats {
 	stored := s.cache.Stats()
 	s.stats.mu.Lock()
-	defer s.stats.mu.Unlock()
+	sites := maps.Clone(s.stats.sites)
+	s.stats.mu.Unlock()
+	for host, st := range *s.sites.Load() {
+		c := sites[st.name]
+		objects, bytes := s.cache.Host(host)
+		c.Objects += objects
+		c.StoredBytes += bytes
+		sites[st.name] = c
+	}
 	return Stats{
-		Sites:   maps.Clone(s.stats.sites),
-		Objects: stored.Objects, Bytes: stored.Bytes, Limit: stored.Limit,
+		Sites: sites, Objects: stored.Objects, Bytes: stored.Bytes, Limit: stored.Limit,
 		Evicted: stored.Evicted,
 	}
 }

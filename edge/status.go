@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -32,9 +33,9 @@ type cacheStatus struct {
 	hasTTL        bool
 }
 
-// ttl notes the freshness left, in whole seconds, negative when stale.
+// ttl notes the freshness left, in whole seconds rounded down, negative when stale.
 func (c *cacheStatus) ttl(d time.Duration) {
-	c.seconds, c.hasTTL = int64(d/time.Second), true
+	c.seconds, c.hasTTL = int64(math.Floor(d.Seconds())), true
 }
 
 // member writes it. The node's name was checked to be made of token characters; one that does

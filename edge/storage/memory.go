@@ -189,12 +189,13 @@ func (c *Cache) Stats() Stats {
 	}
 }
 
-// Host counts the live objects of a host and their bytes.
+// Host counts the stored objects of a host and the bytes they are accounted for, hidden ones
+// included as in Stats.
 func (c *Cache) Host(host string) (objects int, bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.records[label{host: true, name: host}]
-	if r == nil || r.hard.Load() > 0 && r.live == 0 {
+	if r == nil {
 		return 0, 0
 	}
 	return r.objects, r.bytes
