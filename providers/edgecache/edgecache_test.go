@@ -190,3 +190,22 @@ func TestNoGoroutineOutlivesACall(t *testing.T) {
 	})
 	goleak.VerifyNone(t, before)
 }
+
+func TestASuccessMustSayWhatWasPurged(t *testing.T) {
+	for _, body := range []string{`{"generation":1}`, `{"purged":1}`, `{}`, `null`,
+		`{"purged":-1,"generation":-1}`, `{"purged":"1","generation":1}`} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(body))
+		}))
+		p, err := edgecache.New(edgecache.Config{Name: "edge", Nodes: []string{s.URL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Purge(t.Context(), suite.Batch(providers.Tag, 1))
+		var e *providers.Error
+		if !errors.As(err, &e) || e.Class != providers.Transient || !e.Unknown {
+			t.Errorf("%s: %v: want transient and unknown", body, err)
+		}
+		s.Close()
+	}
+}
