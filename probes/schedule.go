@@ -46,13 +46,13 @@ type Scheduler struct {
 	fault   Fault
 	log     *slog.Logger
 	metrics *metrics
+	rate    float64 // the budget, in probes a second
 	samples chan Sample
 	wake    chan struct{} // holds one signal: the queue's head may have changed
 
 	mu      sync.Mutex // guards all below, and the order of sends to samples
 	rand    *rand.Rand
 	budget  budget
-	rate    float64
 	entries map[string]*entry // by target name
 	queue   queue
 }
@@ -100,9 +100,6 @@ func (s *Scheduler) Samples() <-chan Sample { return s.samples }
 // way is cancelled and not reported, and its series are deleted. Names must be unique: when
 // two are equal, the later stands. It may be called before and while Run runs.
 func (s *Scheduler) SetTargets(targets []Target) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
 	wanted, backends, asked := map[string]Target{}, map[string]bool{}, 0.0
 	for _, t := range targets {
 		wanted[t.Name] = t
@@ -111,6 +108,13 @@ func (s *Scheduler) SetTargets(targets []Target) {
 		backends[t.Backend] = true
 		asked += 1 / t.interval().Seconds()
 	}
+	if asked > s.rate {
+		s.log.Warn("probe budget exceeded by the targets",
+			"asked_per_second", asked, "budget_per_second", s.rate)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
 	for name, e := range s.entries {
 		if !backends[e.target.Backend] {
 			s.metrics.forgetBackend(e.target.Backend)
@@ -125,10 +129,6 @@ func (s *Scheduler) SetTargets(targets []Target) {
 		}
 	}
 	s.metrics.targets.Set(float64(len(wanted)))
-	if asked > s.rate {
-		s.log.Warn("probe budget exceeded by the targets",
-			"asked_per_second", asked, "budget_per_second", s.rate)
-	}
 	s.signal()
 }
 

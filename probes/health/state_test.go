@@ -196,7 +196,7 @@ func TestRandomLossThrowsABackendOutNoOftenerThanFallSays(t *testing.T) {
 	only := health.DefaultRules()
 	only.Fall = 1000
 	only.CounterDown = health.DefaultRules().CounterDown
-	for seed := range uint64(5) {
+	for seed := range uint64(2) {
 		if falls, _ := random(only, seed, 100_000, 0.05); falls != 0 {
 			t.Errorf("seed %d: the counter threw it out %d times at 5 %%", seed, falls)
 		}
@@ -211,7 +211,7 @@ func TestRandomLossThrowsABackendOutNoOftenerThanFallSays(t *testing.T) {
 }
 
 func TestHalfTheProbesFailingKeepsABackendOut(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		falls, out := random(health.DefaultRules(), seed, 3600, 0.5)
 		if falls > 6 || out < 55*time.Minute {
 			t.Errorf("seed %d: fell %d times and was out %v of an hour", seed, falls, out)

@@ -62,6 +62,7 @@ type Tracker struct {
 	others   map[string][]Vote
 	version  uint64
 	doubt    bool
+	logs     []func() // lines to write once the mutex is free
 }
 
 // backend is what the tracker remembers of one.
@@ -106,7 +107,7 @@ func (t *Tracker) View() *View { return t.view.Load() }
 // known of it, also under new rules; a removed one is forgotten with its series.
 func (t *Tracker) SetBackends(names []string, rules map[string]Rules) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	now := t.now()
 	changed := t.version == 0
 	for name := range t.backends {
@@ -142,7 +143,7 @@ func (t *Tracker) Restore(v *View) {
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	now := t.now()
 	for name, b := range t.backends {
 		h, ok := v.Backends[name]
@@ -205,7 +206,7 @@ func (t *Tracker) Run(ctx context.Context, samples <-chan probes.Sample) error {
 // observe takes one sample in and publishes when a state changed by it.
 func (t *Tracker) observe(s probes.Sample) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	b := t.backends[s.Backend]
 	if b == nil {
 		return
@@ -221,7 +222,7 @@ func (t *Tracker) observe(s probes.Sample) {
 // refresh decides every backend anew and publishes a view with true ages.
 func (t *Tracker) refresh() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	now := t.now()
 	t.decideAll(now)
 	t.publish(now)
@@ -258,7 +259,8 @@ func (t *Tracker) decide(b *backend, now time.Time) (changed bool) {
 		h.State, h.Since = state, now.UTC()
 		t.version++
 		t.metrics.transitions.WithLabelValues(h.Backend, string(state)).Inc()
-		t.log.Info("state changed", "backend", h.Backend, "state", state, "reason", reason)
+		t.later(slog.LevelInfo, "state changed",
+			"backend", h.Backend, "state", state, "reason", reason)
 	}
 	h.Reason = reason
 	if !summary.last.IsZero() {
@@ -284,6 +286,23 @@ func (t *Tracker) publish(now time.Time) {
 	t.metrics.version.Set(float64(t.version))
 	t.metrics.doubt.Set(oneIf(t.doubt))
 	t.view.Store(v)
+}
+
+// later writes a log line when the mutex is given back: a slow log must not hold it.
+func (t *Tracker) later(level slog.Level, message string, attributes ...any) {
+	t.logs = append(t.logs, func() {
+		t.log.Log(context.Background(), level, message, attributes...)
+	})
+}
+
+// unlock gives the mutex back and then writes what was logged under it.
+func (t *Tracker) unlock() {
+	logs := t.logs
+	t.logs = nil
+	t.mu.Unlock()
+	for _, write := range logs {
+		write()
+	}
 }
 
 // signal leaves one signal in a channel that holds one.

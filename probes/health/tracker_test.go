@@ -347,20 +347,34 @@ func TestWhileTheControlAnswersAndWithoutOneFailuresAreBelieved(t *testing.T) {
 }
 
 func TestADrillIsNoReasonToDoubt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, health.Config{Backends: []string{"a", "o"}, Control: []string{"o"}})
-		r.run()
-		r.feed(3, probes.OK, "a", "o")
-		for range 3 {
-			r.send("a", "t", probes.FailedDrill)
-			r.send("o", "t", probes.OK)
-			time.Sleep(time.Second)
-		}
-		synctest.Wait()
-		r.want("a:unhealthy o:healthy")
-		r.reason("a", "seen drill")
-		r.stop()
-	})
+	for name, c := range map[string]struct {
+		a, origin probes.Outcome
+		want      string
+	}{
+		"of a backend": {probes.FailedDrill, probes.OK, "a:unhealthy o:healthy"},
+		"of everything": {probes.FailedDrill, probes.FailedDrill,
+			"a:unhealthy o:unhealthy"},
+		"of the control": {probes.FailedConnect, probes.FailedDrill,
+			"a:unhealthy o:unhealthy"},
+		"but no reason to be sure, when the control really fails": {
+			probes.FailedDrill, probes.FailedConnect, "a:healthy o:healthy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, health.Config{Backends: []string{"a", "o"}, Control: []string{"o"}})
+				r.run()
+				r.feed(3, probes.OK, "a", "o")
+				for range 3 {
+					r.send("a", "t", c.a)
+					r.send("o", "t", c.origin)
+					time.Sleep(time.Second)
+				}
+				synctest.Wait()
+				r.want(c.want)
+				r.stop()
+			})
+		})
+	}
 }
 
 func TestViewsCanBeReadWhileEverythingChanges(t *testing.T) {

@@ -77,7 +77,7 @@ func (t *Tracker) ownVotes() map[string]Vote {
 // setOthers takes the others' votes in and publishes when a state changed by them.
 func (t *Tracker) setOthers(others map[string][]Vote) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.others = others
 	before, now := t.version, t.now()
 	t.decideAll(now)

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -65,23 +66,29 @@ func (t *Tracker) vote(b *backend, s summary) Vote {
 	return v
 }
 
-// doubtOurselves finds out whether every backend that is measured fails, all controls
-// included. A drill's failures say nothing about our eyes and are left out.
+// doubtOurselves finds out whether every target that is measured fails, those of the controls
+// included. A drill's failures say nothing about our eyes: a control under a drill is as good
+// as none.
 func (t *Tracker) doubtOurselves() {
 	was := t.doubt
 	t.doubt = len(t.control) > 0
 	for _, name := range t.control {
 		b := t.backends[name]
 		t.doubt = t.doubt && b != nil && len(b.records) > 0
+		if !t.doubt {
+			break
+		}
+		for _, s := range b.records {
+			t.doubt = t.doubt && s.Last.Outcome != probes.FailedDrill
+		}
 	}
 	for _, b := range t.backends {
 		for _, s := range b.records {
-			drilled := s.Last.Outcome == probes.FailedDrill
-			t.doubt = t.doubt && (s.Failures > 0 || drilled)
+			t.doubt = t.doubt && s.Failures > 0
 		}
 	}
 	if t.doubt != was {
 		t.metrics.doubt.Set(oneIf(t.doubt))
-		t.log.Warn("self-doubt changed", "vantage", t.vantage, "doubt", t.doubt)
+		t.later(slog.LevelWarn, "self-doubt changed", "vantage", t.vantage, "doubt", t.doubt)
 	}
 }
