@@ -28,7 +28,7 @@ func crowd(s *edge.Server, n int, path string, lines ...string) []*http.Response
 
 func TestAThousandClientsCostOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := strings.Repeat("0123456789", 10_000)
+		body := strings.Repeat("0123456789", 5_000)
 		o := &origin{answer: func(*http.Request) (*http.Response, error) {
 			time.Sleep(time.Second)
 			return reply(200, body, "Cache-Control: max-age=600"), nil
@@ -249,7 +249,7 @@ func send(t *testing.T, w io.Writer, s string) {
 
 func TestABodyThatOutgrowsTheLimitReachesEverybodyAndIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := strings.Repeat("0123456789abcdef", 400_000) // 6.4 MB, in windows of 1 MiB
+		body := strings.Repeat("0123456789abcdef", 150_000) // 2.4 MB, in windows of 1 MiB
 		for _, known := range []bool{false, true} {
 			o := &origin{answer: func(*http.Request) (*http.Response, error) {
 				time.Sleep(time.Second)
@@ -260,14 +260,14 @@ func TestABodyThatOutgrowsTheLimitReachesEverybodyAndIsNotStored(t *testing.T) {
 				return p, nil
 			}}
 			s := newEdge(t, o, func(c *edge.Config) { c.MaxObject = 100_000 })
-			for i, p := range crowd(s, 20, "/") {
+			for i, p := range crowd(s, 8, "/") {
 				if got := text(p); got != body {
 					t.Fatalf("known %v: client %d got %d bytes", known, i, len(got))
 				}
 			}
 			want := int64(1)
 			if known {
-				want = 20 // told by the head, so nobody waits for a buffer
+				want = 8 // told by the head, so nobody waits for a buffer
 			}
 			if n := o.asked.Load(); n != want || s.Stats().Objects != 0 {
 				t.Errorf("known %v: asked %d times, %d stored", known, n, s.Stats().Objects)

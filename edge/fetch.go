@@ -201,15 +201,14 @@ func (w *fetcher) carry(ctx context.Context, p *http.Response) {
 		w.watchdog.Reset(s.config.FetchTimeout)
 		got += int64(n)
 		if err == io.EOF || err == nil && got == w.size {
-			if w.append(ctx, buffer[:n], s.config.MaxObject, false) == nil {
-				w.finish()
+			err = w.finish(ctx, buffer[:n])
+			if err == nil {
 				return
 			}
-		}
-		if err == nil {
+		} else if err == nil {
 			// Waiting for readers is not the origin's delay.
 			w.watchdog.Stop()
-			err = w.append(ctx, buffer[:n], s.config.MaxObject, true)
+			err = w.append(ctx, buffer[:n], s.config.MaxObject)
 			w.watchdog.Reset(s.config.FetchTimeout)
 		}
 		if err != nil {
@@ -219,21 +218,30 @@ func (w *fetcher) carry(ctx context.Context, p *http.Response) {
 	}
 }
 
-// finish stores the object, if it may be, and then tells that the body is whole: who has read
-// it to the end finds it in the cache.
-func (w *fetcher) finish() {
+// finish ends the body with its last bytes. The object is stored before anybody can see them, so
+// that whoever has read the whole finds it in the cache.
+func (w *fetcher) finish(ctx context.Context, last []byte) error {
 	w.mu.Lock()
-	storable, data := w.storable, w.data
-	if storable && cap(data)-len(data) > len(data)/16 {
-		data = slices.Clone(data)
-	}
+	whole := append(w.data, last...) // readers go by the length of data, which is as it was
+	storable := w.storable && int64(len(whole)) <= w.server.config.MaxObject
 	w.mu.Unlock()
-	if storable {
-		w.store(w.status, w.header, slices.Clip(data), w.meta)
-	} else if w.reason == "" {
-		w.server.flights.markUncacheable(w.key, w.server.now()) // it outgrew MaxObject
+	if !storable {
+		if w.reason == "" { // it outgrew MaxObject
+			w.server.flights.markUncacheable(w.key, w.server.now())
+		}
+		if err := w.append(ctx, last, w.server.config.MaxObject); err != nil {
+			return err
+		}
+		w.update(func() { w.phase = complete })
+		return nil
 	}
-	w.update(func() { w.phase = complete })
+	body := whole
+	if cap(body)-len(body) > len(body)/16 {
+		body = slices.Clone(body)
+	}
+	w.store(w.status, w.header, slices.Clip(body), w.meta)
+	w.update(func() { w.data, w.phase = whole, complete })
+	return nil
 }
 
 // store puts an object into the cache.

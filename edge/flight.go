@@ -134,9 +134,9 @@ func (f *flight) await(ctx context.Context, pass func(hint)) (phase, error) {
 	}
 }
 
-// append adds to the body, and with tell wakes those who wait for it. Once it is longer than limit, only a window of it is kept, and the
+// append adds to the body. Once it is longer than limit, only a window of it is kept, and the
 // call waits for the slowest reader; one that takes nothing is cut off by its own deadline.
-func (f *flight) append(ctx context.Context, p []byte, limit int64, tell bool) error {
+func (f *flight) append(ctx context.Context, p []byte, limit int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.base+int64(len(f.data)+len(p)) > limit {
@@ -163,9 +163,7 @@ func (f *flight) append(ctx context.Context, p []byte, limit int64, tell bool) e
 		}
 	}
 	f.data = append(f.data, p...)
-	if tell {
-		f.signal()
-	}
+	f.signal()
 	return nil
 }
 

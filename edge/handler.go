@@ -104,15 +104,15 @@ func hostOf(r *http.Request) string {
 // refuse gives the status and reason for requests that go nowhere; 0 lets them pass.
 func (s *Server) refuse(x *exchange) (status int, why string) {
 	r := x.request
+	switch r.Method {
+	case http.MethodConnect, http.MethodTrace, "TRACK", "PRI", "PURGE", "BAN":
+		return http.StatusMethodNotAllowed, "method not allowed here"
+	}
 	switch {
 	case x.site == nil:
 		return http.StatusMisdirectedRequest, "no site has this host"
 	case s.looped(r.Header):
 		return http.StatusLoopDetected, "the request has passed this node before"
-	}
-	switch r.Method {
-	case http.MethodConnect, http.MethodTrace, "TRACK", "PRI", "PURGE", "BAN":
-		return http.StatusMethodNotAllowed, "method not allowed here"
 	}
 	for _, line := range r.Header["Upgrade"] {
 		for p := range strings.SplitSeq(line, ",") {

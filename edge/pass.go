@@ -21,6 +21,9 @@ func (s *Server) pass(x *exchange, c candidate) {
 	out.Header.Del("Expect") // net/http asks for the body when it is read
 	if x.request.ContentLength != 0 {
 		out.Body, out.ContentLength = x.request.Body, x.request.ContentLength
+		// An origin may answer while it still reads. Writers that can't do both at once are
+		// not HTTP/1 ones, which need to be told.
+		_ = x.control.EnableFullDuplex()
 	}
 	ctx, stopHints := x.passHints(ctx)
 	began := s.now()

@@ -45,17 +45,33 @@ func TestJudgeGivesTheLifetimeOfRFC9111(t *testing.T) {
 		"Expires less Date": {
 			[]string{"Date: " + httpDate(epoch.Add(-time.Hour)), "Expires: " + hour},
 			2 * time.Hour},
-		"Expires without Date":   {[]string{"Expires: " + hour}, time.Hour},
-		"the smaller of two":     {[]string{"Cache-Control: max-age=60, max-age=5"}, 5 * time.Second},
-		"quoted":                 {[]string{`Cache-Control: max-age="60"`}, time.Minute},
-		"saturated":              {[]string{"Cache-Control: max-age=99999999999999999999"}, 1 << 31 * time.Second},
-		"a tenth of the age":     {[]string{"Last-Modified: " + httpDate(epoch.Add(-10*time.Hour))}, time.Hour},
-		"a day at most":          {[]string{"Last-Modified: " + httpDate(epoch.Add(-9999*time.Hour))}, 24 * time.Hour},
-		"targeted wins":          {[]string{"CDN-Cache-Control: max-age=5", "Cache-Control: s-maxage=60"}, 5 * time.Second},
-		"targeted hides all":     {[]string{"CDN-Cache-Control: max-age=5", "Cache-Control: no-store"}, 5 * time.Second},
-		"broken targeted":        {[]string{"CDN-Cache-Control: max-age=5,,", "Cache-Control: max-age=60"}, time.Minute},
-		"empty targeted":         {[]string{"CDN-Cache-Control:", "Cache-Control: max-age=60"}, time.Minute},
-		"must-understand":        {[]string{"Cache-Control: must-understand, no-store, max-age=60"}, time.Minute},
+		"Expires without Date": {[]string{"Expires: " + hour}, time.Hour},
+		"the smaller of two":   {[]string{"Cache-Control: max-age=60, max-age=5"}, 5 * time.Second},
+		"quoted":               {[]string{`Cache-Control: max-age="60"`}, time.Minute},
+		"saturated": {
+			[]string{"Cache-Control: max-age=99999999999999999999"}, 1 << 31 * time.Second,
+		},
+		"a tenth of the age": {
+			[]string{"Last-Modified: " + httpDate(epoch.Add(-10*time.Hour))}, time.Hour,
+		},
+		"a day at most": {
+			[]string{"Last-Modified: " + httpDate(epoch.Add(-9999*time.Hour))}, 24 * time.Hour,
+		},
+		"targeted wins": {
+			[]string{"CDN-Cache-Control: max-age=5", "Cache-Control: s-maxage=60"}, 5 * time.Second,
+		},
+		"targeted hides all": {
+			[]string{"CDN-Cache-Control: max-age=5", "Cache-Control: no-store"}, 5 * time.Second,
+		},
+		"broken targeted": {
+			[]string{"CDN-Cache-Control: max-age=5,,", "Cache-Control: max-age=60"}, time.Minute,
+		},
+		"empty targeted": {
+			[]string{"CDN-Cache-Control:", "Cache-Control: max-age=60"}, time.Minute,
+		},
+		"must-understand": {
+			[]string{"Cache-Control: must-understand, no-store, max-age=60"}, time.Minute,
+		},
 		"directives of any case": {[]string{"Cache-Control: MaX-aGe=60"}, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,20 +91,38 @@ func TestJudgeRefusesWhatMayNotBeStored(t *testing.T) {
 		lines           []string
 		want            string
 	}{
-		"no-store":         {lines: []string{"Cache-Control: max-age=60, no-store"}, want: "no-store"},
-		"private":          {lines: []string{"Cache-Control: private, max-age=60"}, want: "private"},
-		"Vary *":           {lines: []string{"Cache-Control: max-age=60", "Vary: a, *"}, want: "vary *"},
-		"POST":             {method: "POST", lines: []string{"Cache-Control: max-age=60"}, want: "method"},
-		"partial":          {status: 206, lines: []string{"Cache-Control: max-age=60"}, want: "partial"},
-		"request no-store": {request: "Cache-Control: no-store", lines: []string{"Cache-Control: max-age=60"}, want: "request no-store"},
-		"authorization":    {request: "Authorization: x", lines: []string{"Cache-Control: max-age=60"}, want: "authorization"},
-		"302 unstated":     {status: 302, lines: []string{`ETag: "a"`}, want: "status needs explicit freshness"},
-		"must-understand":  {status: 299, lines: []string{"Cache-Control: must-understand, max-age=60"}, want: "must-understand"},
-		"nothing at all":   {want: "no freshness and no validator"},
-		"no-cache alone":   {lines: []string{"Cache-Control: no-cache, max-age=9"}, want: "no freshness and no validator"},
-		"Expires: 0":       {lines: []string{"Expires: 0"}, want: "no freshness and no validator"},
-		"max-age junk":     {lines: []string{"Cache-Control: max-age=1.5"}, want: "no freshness and no validator"},
-		"too old":          {lines: []string{"Cache-Control: max-age=60", "Age: 60"}, want: "no freshness and no validator"},
+		"no-store": {lines: []string{"Cache-Control: max-age=60, no-store"}, want: "no-store"},
+		"private":  {lines: []string{"Cache-Control: private, max-age=60"}, want: "private"},
+		"Vary *":   {lines: []string{"Cache-Control: max-age=60", "Vary: a, *"}, want: "vary *"},
+		"POST": {
+			method: "POST", lines: []string{"Cache-Control: max-age=60"}, want: "method",
+		},
+		"partial": {status: 206, lines: []string{"Cache-Control: max-age=60"}, want: "partial"},
+		"request no-store": {
+			request: "Cache-Control: no-store", lines: []string{"Cache-Control: max-age=60"},
+			want: "request no-store",
+		},
+		"authorization": {
+			request: "Authorization: x", lines: []string{"Cache-Control: max-age=60"}, want: "authorization",
+		},
+		"302 unstated": {
+			status: 302, lines: []string{`ETag: "a"`}, want: "status needs explicit freshness",
+		},
+		"must-understand": {
+			status: 299, lines: []string{"Cache-Control: must-understand, max-age=60"},
+			want: "must-understand",
+		},
+		"nothing at all": {want: "no freshness and no validator"},
+		"no-cache alone": {
+			lines: []string{"Cache-Control: no-cache, max-age=9"}, want: "no freshness and no validator",
+		},
+		"Expires: 0": {lines: []string{"Expires: 0"}, want: "no freshness and no validator"},
+		"max-age junk": {
+			lines: []string{"Cache-Control: max-age=1.5"}, want: "no freshness and no validator",
+		},
+		"too old": {
+			lines: []string{"Cache-Control: max-age=60", "Age: 60"}, want: "no freshness and no validator",
+		},
 		"after a broken quote": {lines: []string{`Cache-Control: max-age=60, x="a, no-store`},
 			want: "no-store"},
 	} {
