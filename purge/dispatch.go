@@ -208,7 +208,7 @@ func (s *Service) attempt(
 	s.editDelivery(r.ID, d, func(d *Delivery) bool {
 		return d.settle(c, func(p Part) Part {
 			out, halves, why := p.refused(e, now, s.ids.float())
-			d.Last, until = why, out.NotBefore
+			d.Last, until = further(d.Last, why, compareProblems), out.NotBefore
 			d.Batches = append(d.Batches, halves...)
 			return out
 		}, l, now)

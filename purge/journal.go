@@ -40,9 +40,9 @@ func (s *Service) lookup(id string) (Record, bool) {
 	return e.record, true
 }
 
-// insert puts a journaled record into memory, or joins it with what is there. shared says that
-// the shared store is known to have it.
-func (s *Service) insert(r Record, shared bool) {
+// insert puts a record into memory, or joins it with what is there. journaled and shared
+// say that the local and the shared store are known to have it.
+func (s *Service) insert(r Record, journaled, shared bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e, ok := s.open[r.ID]; ok {
@@ -52,6 +52,9 @@ func (s *Service) insert(r Record, shared bool) {
 	e := &entry{record: r, changed: make(chan struct{})}
 	if !shared {
 		e.shared = -1
+	}
+	if !journaled {
+		e.saved = -1
 	}
 	s.open[r.ID] = e
 }
@@ -255,7 +258,7 @@ func (s *Service) load(ctx context.Context) error {
 			r = both
 		}
 		if !r.Final() {
-			s.insert(r, false)
+			s.insert(r, true, false)
 		} else if err := s.write(ctx, r); err != nil { // the move to the history was cut short
 			return s.journalError(ctx, "filing", r.ID, err)
 		}

@@ -79,8 +79,10 @@ func compareChecks(a, b Check) int {
 		cmp.Compare(a.Attempts, b.Attempts), compareText(a, b))
 }
 
+// compareProblems puts what failed a batch for good above what a repeat may mend.
 func compareProblems(a, b Problem) int {
-	return cmp.Or(a.At.Compare(b.At), compareText(a, b))
+	return cmp.Or(cmp.Compare(min(len(a.Advice), 1), min(len(b.Advice), 1)),
+		a.At.Compare(b.At), compareText(a, b))
 }
 
 // compareText breaks ties: any order will do that every node computes alike. Nearly always

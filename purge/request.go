@@ -18,7 +18,8 @@ var (
 	ErrInvalid = errors.New("invalid purge request")
 	// ErrIdempotencyMismatch says that the key was used before for a different request.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used for another purge")
-	// ErrJournal says that the node's own journal did not take the purge. It is not accepted.
+	// ErrJournal says that the node's own journal did not take the purge. It is not accepted;
+	// if the write took effect all the same, it runs after the next start.
 	ErrJournal = errors.New("purge journal refused the write")
 	// ErrNotDurable says that the config demands a replicated purge and the shared store did
 	// not take it. It is not accepted; it may run all the same if the store's answer was lost.
@@ -35,6 +36,7 @@ const (
 	maxItems     = 1000
 	maxItemBytes = 256 << 10 // of all items and verification URLs together
 	maxBatches   = 2000      // calls, over all providers
+	maxGrowth    = 350       // bytes that one batch's state adds to its record
 	maxVerify    = 20        // verification URLs, and URLs looked at of a purge
 	maxWord      = 512       // bytes of an actor, a reason or an idempotency key
 	maxMistakes  = 10        // named in one error

@@ -149,6 +149,14 @@ func (s *Service) accept(ctx context.Context, r Record) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	calls := 0
+	for _, d := range r.Deliveries {
+		calls += len(d.Batches)
+	}
+	if n := len(raw) + calls*maxGrowth; n > store.MaxValueBytes {
+		return Status{}, fmt.Errorf("%w: its items and %d calls to providers are too much for one "+
+			"purge; send several", ErrInvalid, calls)
+	}
 	o := store.PutOptions{Expect: store.Expect(0)}
 	_, err = s.cfg.Local.Put(ctx, openPrefix+r.ID, raw, o)
 	if errors.Is(err, store.ErrConflict) {
@@ -166,7 +174,7 @@ func (s *Service) accept(ctx context.Context, r Record) (Status, error) {
 		gone := s.cfg.Local.Delete(context.WithoutCancel(ctx), openPrefix+r.ID, nil)
 		return Status{}, errors.Join(ErrNotDurable, err, gone)
 	}
-	s.insert(r, r.Replicated)
+	s.insert(r, true, r.Replicated)
 	s.metrics.accepted(r.Request.Kind)
 	s.log.Info("purge accepted", "purge_id", r.ID, "kind", r.Request.Kind,
 		"items", len(r.Request.Items), "actor", r.Request.Actor, "reason", r.Request.Reason,
@@ -279,7 +287,7 @@ func (s *Service) revive(ctx context.Context, r Record) error {
 	if err := s.write(ctx, r); err != nil {
 		return s.journalError(ctx, "journaling", r.ID, err)
 	}
-	s.insert(r, false)
+	s.insert(r, true, false)
 	return nil
 }
 

@@ -191,15 +191,18 @@ func TestTheGreatestRecordFitsTheStore(t *testing.T) {
 			c := newCDN(fmt.Sprint("p", i))
 			c.caps = full(1)
 			c.script = func(call int, _ providers.Batch) (bool, providers.Receipt, error) {
-				return true, providers.Receipt{Ref: strings.Repeat("r", 500),
+				return true, providers.Receipt{Ref: strings.Repeat("<", 500),
 					Estimate: time.Hour}, nil
 			}
 			cdns = append(cdns, c)
 		}
 		n := start(t, purge.Config{}, cdns...)
+		if _, err := n.Submit(t.Context(), tags(strings.Repeat(`"`, 1000))); err != nil {
+			t.Error(err)
+		}
 		var items []string
 		for i := range 1000 {
-			items = append(items, fmt.Sprintf("%0255d", i))
+			items = append(items, fmt.Sprintf("&%0254d", i))
 		}
 		st := submit(t, n.Service, tags(items...))
 		time.Sleep(time.Minute)
@@ -283,8 +286,7 @@ func TestManyCallersWithOneKeyMakeOnePurge(t *testing.T) {
 
 func TestListGivesTheNewestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuck := newCDN("one")
-		n := start(t, purge.Config{}, stuck)
+		n := start(t, purge.Config{Tick: time.Minute}, newCDN("one"))
 		var want []string
 		for i := range 12 {
 			st := submit(t, n.Service, tags(fmt.Sprint("t", i)))

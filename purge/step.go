@@ -104,7 +104,7 @@ func (p Part) putBack(until time.Time) Part {
 // taken returns the batch after the provider took it.
 func (p Part) taken(r providers.Receipt, now time.Time) Part {
 	p.Attempts, p.Step = p.Attempts+1, p.Step+1
-	p.State, p.Ref, p.DoneAt = Accepted, cutText(r.Ref, maxRef), stamp(now)
+	p.State, p.Ref, p.DoneAt = Accepted, cleanRef(r.Ref), stamp(now)
 	switch {
 	case r.Confirmed:
 		p.State = Confirmed
@@ -116,9 +116,19 @@ func (p Part) taken(r providers.Receipt, now time.Time) Part {
 
 // Bytes of a provider's text that a record keeps.
 const (
-	maxRef     = 120
+	maxRef     = 64
 	maxMessage = 400
 )
+
+// cleanRef makes a provider's identifier fit a record: short, and nothing that JSON escapes.
+func cleanRef(ref string) string {
+	return cutText(strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' || r == '"' || r == '\\' {
+			return '_'
+		}
+		return r
+	}, ref), maxRef)
+}
 
 // refused returns the batch, and its halves if it was split, after an error, and the error in
 // the words of a record. r is random in [0, 1).
@@ -230,6 +240,7 @@ func (d *Delivery) retry(now time.Time, deadline time.Duration) bool {
 		return false
 	}
 	d.Round++
+	d.Last.Advice = "" // it was followed, or so we are told
 	d.Deadline = stamp(now.Add(deadline))
 	return true
 }

@@ -294,12 +294,10 @@ func (s *Service) receive(ctx context.Context, r Record, revision uint64) error 
 	if !s.room() {
 		return fmt.Errorf("taking in purge %s: %w", r.ID, ErrOverloaded)
 	}
-	if err := s.write(ctx, r); err != nil {
-		return s.journalError(ctx, "taking in", r.ID, err)
-	}
-	s.insert(r, false)
+	// Into memory first: a write that fails may have taken effect, and is repeated by the tick.
+	s.insert(r, false, false)
 	s.schedule(r.ID)
-	return nil
+	return s.save(ctx, r.ID)
 }
 
 // pause waits, or reports false when ctx ended first.
