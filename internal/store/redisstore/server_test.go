@@ -23,6 +23,7 @@ type server struct {
 	address string
 	args    []string
 	process *exec.Cmd
+	exited  chan error // takes what Wait returned
 	output  *strings.Builder
 }
 
@@ -75,14 +76,18 @@ func (s *server) start() error {
 	if err := s.process.Start(); err != nil {
 		return err
 	}
+	process := s.process
+	s.exited = make(chan error, 1)
+	go func() { s.exited <- process.Wait() }() // kill waits for it
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if answers(s.address) {
 			return nil
 		}
-		var status syscall.WaitStatus
-		if pid, _ := syscall.Wait4(s.process.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 {
+		select {
+		case err := <-s.exited:
 			s.process = nil
-			return fmt.Errorf("ended with status %d", status.ExitStatus())
+			return fmt.Errorf("ended early: %w", err)
+		default:
 		}
 	}
 	s.kill()
@@ -109,7 +114,7 @@ func (s *server) kill() {
 		return
 	}
 	_ = s.process.Process.Kill()
-	_ = s.process.Wait()
+	<-s.exited
 	s.process = nil
 }
 
@@ -122,6 +127,13 @@ func (s *server) signal(sig os.Signal) {
 
 // do sends one command in the protocol itself, past the store, and returns its first line.
 func (s *server) do(words ...string) string {
+	s.t.Helper()
+	line, _, _ := strings.Cut(s.bulk(words...), "\r\n")
+	return line
+}
+
+// bulk returns the answer as it came, up to 4 KiB.
+func (s *server) bulk(words ...string) string {
 	s.t.Helper()
 	c, err := net.Dial("tcp", s.address)
 	if err != nil {
@@ -141,8 +153,7 @@ func (s *server) do(words ...string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	line, _, _ := strings.Cut(string(buf[:n]), "\r\n")
-	return line
+	return string(buf[:n])
 }
 
 // open makes a store on the server and closes it at cleanup.

@@ -21,16 +21,22 @@ import (
 const patience = 5 * time.Second
 
 // Run runs the suite. open returns a new, empty store and closes it at the test's cleanup;
-// it is called once for each subtest.
+// it is called once for each subtest, and subtests run side by side. When Run returns, all
+// have ended.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	groups := []map[string]func(*testing.T, store.Store){
 		keyTests, expiryTests, listTests, logTests, leaseTests, watchTests, lifeTests, raceTests,
 	}
-	for _, group := range groups {
-		for name, test := range group {
-			t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	t.Run("contract", func(t *testing.T) {
+		for _, group := range groups {
+			for name, test := range group {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					test(t, open(t))
+				})
+			}
 		}
-	}
+	})
 }
 
 // eventually polls until ok, or fails the test.
