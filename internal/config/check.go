@@ -16,6 +16,8 @@ type checker struct {
 	tainted map[string]bool
 	// indices holds what index has built.
 	indices map[string]map[string]int
+	// facts holds what poolsOf has gathered, by place in the config's pools.
+	facts map[int]*poolFacts
 	// given is false when there is no file, so that nothing can be missing from it.
 	given bool
 }
@@ -133,7 +135,11 @@ func (c *checker) refer(path, list, name string, known map[string]int) bool {
 		return true
 	}
 	if c.whole(list) {
-		c.suggest(path, nearest(name, sorted(known)), "%s is not one of %s", shown(name), list)
+		near := ""
+		if len(c.report.Mistakes) < maxFindings {
+			near = nearest(name, sorted(known))
+		}
+		c.suggest(path, near, "%s is not one of %s", shown(name), list)
 	}
 	return false
 }

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // link is an alias: a name leads to a target, by the value at path.
 type link struct{ target, path string }
@@ -15,28 +18,34 @@ func (c *checker) loops() {
 	}
 }
 
-// links gathers where each name may lead.
+// links gathers where each name may lead, as far as the targets are names that lead on.
 func (c *checker) links() map[string][]link {
 	links := map[string][]link{}
+	for i := range c.cfg.Hosts {
+		links[c.cfg.Hosts[i].Name] = nil
+	}
 	for i := range c.cfg.Zones {
 		z := &c.cfg.Zones[i]
 		for j := range z.Records {
 			r := &z.Records[j]
-			name, ok := owner(z, r)
-			if !ok || r.Type != "CNAME" {
-				continue
+			if name, ok := owner(z, r); ok && r.Type == "CNAME" {
+				at := element(element("zones", i)+".records", j) + ".data"
+				links[name] = append(links[name], link{target(z, r.Data), at})
 			}
-			at := element(element("zones", i)+".records", j) + ".data"
-			links[name] = append(links[name], link{target(z, r.Data), at})
 		}
 	}
+	trimmed := map[*poolFacts]bool{}
 	for i := range c.cfg.Hosts {
 		h := &c.cfg.Hosts[i]
-		for _, m := range c.members(h) {
-			if m.backend.CNAME != "" {
-				at := element("backends", m.at) + ".cname"
-				links[h.Name] = append(links[h.Name], link{m.backend.CNAME, at})
+		for _, p := range c.poolsOf(h) {
+			if !trimmed[p] {
+				trimmed[p] = true
+				p.links = slices.DeleteFunc(p.links, func(l link) bool {
+					_, leadsOn := links[l.target]
+					return !leadsOn
+				})
 			}
+			links[h.Name] = append(links[h.Name], p.links...)
 		}
 	}
 	return links
@@ -62,7 +71,7 @@ func (c *checker) follow(links map[string][]link, name string, trail []string,
 	}
 	trail = append(trail, name)
 	for _, l := range links[name] {
-		if at := position(trail, l.target); at >= 0 {
+		if at := slices.Index(trail, l.target); at >= 0 {
 			c.loop(l.path, append(trail[at:len(trail):len(trail)], l.target))
 			continue
 		}
@@ -80,13 +89,4 @@ func (c *checker) loop(path string, chain []string) {
 		chain = append(append([]string{}, chain[:5]...), "…", chain[len(chain)-1])
 	}
 	c.mistake(path, "a CNAME loop: %s", strings.Join(chain, " → "))
-}
-
-func position(list []string, s string) int {
-	for i, have := range list {
-		if have == s {
-			return i
-		}
-	}
-	return -1
 }

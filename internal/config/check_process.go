@@ -38,6 +38,9 @@ func (c *checker) store() {
 	}
 }
 
+// maxSockets is the most addresses that one node listens on.
+const maxSockets = 256
+
 // socket is one address that the process listens on.
 type socket struct{ path, address string }
 
@@ -55,6 +58,10 @@ func (c *checker) listeners() {
 	add(RoleEdge, "edge.listen", c.cfg.Edge.Listen)
 	if c.cfg.HasRole(RoleAdmin) {
 		all = append(all, socket{"admin.listen", c.cfg.Admin.Listen})
+	}
+	if len(all) > maxSockets {
+		c.mistake(all[maxSockets].path, "is one address too many: at most %d", maxSockets)
+		return
 	}
 	for i, s := range all {
 		for _, before := range all[:i] {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"time"
@@ -188,65 +189,76 @@ func (c *checker) apex(at string, h *Host) {
 		if z.Name != h.Name || z.Name == "" {
 			continue
 		}
-		for _, m := range c.members(h) {
-			if m.backend.CNAME != "" {
+		for _, p := range c.poolsOf(h) {
+			if p.cname != "" {
 				c.mistake(at+".name", "%s is a zone itself, where no CNAME may stand: backend "+
-					"%s has one; use addresses", shown(h.Name), shown(m.backend.Name))
+					"%s has one; use addresses", shown(h.Name), shown(p.cname))
 				return
 			}
 		}
 	}
 }
 
-// member is a member of one of a host's pools, with its backend.
-type member struct {
-	pool, index int // places in the config's pools and in the pool's members
-	order       int // place of the pool among the host's
-	weight      int
-	backend     *Backend
-	at          int // place in the config's backends
+// poolFacts is what the checks of hosts want to know of a pool. Hosts share pools, so it is
+// gathered once: the work stays in proportion to the file.
+type poolFacts struct {
+	members int           // whose backend exists
+	usable  int           // those with a weight
+	own     int           // usable ones that no commercial CDN runs
+	slowest time.Duration // the longest probing interval
+	cname   string        // a backend with a CNAME; empty when there is none
+	links   []link        // where CNAMEs lead
 }
 
-// members lists a host's members whose pool and backend exist.
-func (c *checker) members(h *Host) []member {
-	pools, backends := c.index("pools"), c.index("backends")
-	var all []member
-	for order, name := range h.Pools {
-		p, ok := pools[name]
+// poolsOf returns the facts of a host's pools, those that exist.
+func (c *checker) poolsOf(h *Host) []*poolFacts {
+	index := c.index("pools")
+	facts := make([]*poolFacts, 0, len(h.Pools))
+	for _, name := range h.Pools {
+		i, ok := index[name]
 		if !ok {
 			continue
 		}
-		for j, m := range c.cfg.Pools[p].Members {
-			if b, ok := backends[m.Backend]; ok {
-				all = append(all, member{
-					pool: p, index: j, order: order, weight: m.Weight,
-					backend: &c.cfg.Backends[b], at: b,
-				})
-			}
+		if c.facts[i] == nil {
+			c.facts[i] = c.gather(&c.cfg.Pools[i])
+		}
+		facts = append(facts, c.facts[i])
+	}
+	return facts
+}
+
+func (c *checker) gather(p *Pool) *poolFacts {
+	backends, providers := c.index("backends"), c.index("providers")
+	f := &poolFacts{}
+	for _, m := range p.Members {
+		i, ok := backends[m.Backend]
+		if !ok {
+			continue
+		}
+		b := &c.cfg.Backends[i]
+		f.members++
+		f.slowest = max(f.slowest, b.Probe.Interval)
+		if b.CNAME != "" {
+			f.cname = cmp.Or(f.cname, b.Name)
+			f.links = append(f.links, link{b.CNAME, element("backends", i) + ".cname"})
+		}
+		if m.Weight == 0 {
+			continue
+		}
+		f.usable++
+		// A backend without a provider is taken for the operator's own.
+		if at, ok := providers[b.Provider]; !ok || !commercial(c.cfg.Providers[at].Kind) {
+			f.own++
 		}
 	}
-	return all
+	return f
 }
 
 // drained reports whether every member of every pool of the host has weight 0.
 func (c *checker) drained(h *Host) bool {
-	if !c.whole("pools") {
-		return false
+	members, usable := 0, 0
+	for _, p := range c.poolsOf(h) {
+		members, usable = members+p.members, usable+p.usable
 	}
-	all := c.members(h)
-	for _, m := range all {
-		if m.weight != 0 {
-			return false
-		}
-	}
-	return len(all) > 0
-}
-
-// slowest is the longest probing interval among a host's backends.
-func (c *checker) slowest(h *Host) time.Duration {
-	var longest time.Duration
-	for _, m := range c.members(h) {
-		longest = max(longest, m.backend.Probe.Interval)
-	}
-	return longest
+	return members > 0 && usable == 0 && c.whole("pools")
 }

@@ -89,8 +89,8 @@ func (l *loader) load() *Config {
 	l.names(&cfg)
 	c := &checker{
 		cfg: &cfg, src: l.src, report: l.report, bad: l.bad, tainted: taint(l.bad),
-		indices: map[string]map[string]int{},
-		given:   l.opts.Path != "" || l.opts.Data != nil,
+		indices: map[string]map[string]int{}, facts: map[int]*poolFacts{},
+		given: l.opts.Path != "" || l.opts.Data != nil,
 	}
 	c.require(merged, l.schema, "")
 	c.all()

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // traps warns of configurations that work and that people come to regret.
@@ -49,7 +50,11 @@ func (c *checker) poolTraps() {
 func (c *checker) hostTraps() {
 	for i := range c.cfg.Hosts {
 		h, at := &c.cfg.Hosts[i], element("hosts", i)
-		if slowest := c.slowest(h); h.TTL < slowest {
+		var slowest time.Duration
+		for _, p := range c.poolsOf(h) {
+			slowest = max(slowest, p.slowest)
+		}
+		if h.TTL < slowest {
 			c.warn(at+".ttl", "%v is under the probing interval of %v: resolvers ask more "+
 				"often than anything can have changed", h.TTL, slowest)
 		}
@@ -64,24 +69,14 @@ func (c *checker) hostTraps() {
 }
 
 // noLastResort reports whether every backend that can answer for the host belongs to a
-// commercial CDN. A backend without a provider is taken for the operator's own.
+// commercial CDN.
 func (c *checker) noLastResort(h *Host) bool {
-	if !c.whole("pools") || !c.whole("backends") || !c.whole("providers") {
-		return false
+	usable, own := 0, 0
+	for _, p := range c.poolsOf(h) {
+		usable, own = usable+p.usable, own+p.own
 	}
-	providers := c.index("providers")
-	usable := 0
-	for _, m := range c.members(h) {
-		if m.weight == 0 {
-			continue
-		}
-		usable++
-		p, ok := providers[m.backend.Provider]
-		if !ok || !commercial(c.cfg.Providers[p].Kind) {
-			return false
-		}
-	}
-	return usable > 0
+	return usable > 0 && own == 0 &&
+		c.whole("pools") && c.whole("backends") && c.whole("providers")
 }
 
 func (c *checker) probeTraps() {
@@ -103,6 +98,13 @@ func (c *checker) probeTraps() {
 }
 
 func (c *checker) zoneTraps() {
+	runs := map[string]string{} // the first backend of each company
+	for i := range c.cfg.Backends {
+		b := &c.cfg.Backends[i]
+		if of := company(b.CNAME); b.CNAME != "" && runs[of] == "" {
+			runs[of] = b.Name
+		}
+	}
 	for i := range c.cfg.Zones {
 		z, at := &c.cfg.Zones[i], element("zones", i)
 		if len(z.NS) == 1 {
@@ -110,26 +112,12 @@ func (c *checker) zoneTraps() {
 				"§4.1 asks for two)")
 		}
 		for j, ns := range z.NS {
-			if under(ns, z.Name) {
-				continue
-			}
-			if b := c.sharesFate(ns); b != "" {
+			if b := runs[company(ns)]; b != "" && !under(ns, z.Name) {
 				c.warn(element(at+".ns", j), "%s belongs to the same company as backend %s: an "+
 					"outage of that CDN could take the DNS with it", ns, b)
 			}
 		}
 	}
-}
-
-// sharesFate returns the name of a backend that the company of a nameserver runs, or "".
-func (c *checker) sharesFate(ns string) string {
-	of := company(ns)
-	for i := range c.cfg.Backends {
-		if b := &c.cfg.Backends[i]; b.CNAME != "" && company(b.CNAME) == of {
-			return b.Name
-		}
-	}
-	return ""
 }
 
 // company is who runs a name: a vendor that we know the domains of, or else the name's last

@@ -254,6 +254,9 @@ func (l *loader) unknownKey(key string, s *schema, path string) *complaint {
 			section, rest)
 	}
 	c := complain("unknown key")
+	if len(l.report.Mistakes) >= maxFindings {
+		return c // nobody will read it
+	}
 	if c.suggestion = nearest(key, s.keys()); c.suggestion != "" {
 		return c
 	}
