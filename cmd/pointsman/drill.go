@@ -35,7 +35,7 @@ func newDrillStart() *cobra.Command {
 		Example: "  pointsman drill start --backend fastly --for 2m",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r.For, r.Confirm = lasts.String(), r.Backend
+			r.For, r.Confirm, r.Actor = lasts.String(), r.Backend, actor()
 			d, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
 				return c.StartDrill(ctx, r)
 			})

@@ -25,6 +25,7 @@ type purgeInput struct {
 		Providers  []string `json:"providers,omitempty"`
 		VerifyURLs []string `json:"verify_urls,omitempty"`
 		Reason     string   `json:"reason,omitempty" maxLength:"500"`
+		Actor      string   `json:"actor,omitempty" maxLength:"200"`
 		Confirm    string   `json:"confirm,omitempty" doc:"the word everything, for that kind"`
 	}
 }
@@ -37,7 +38,7 @@ func (s *Server) addPurge(ctx context.Context, in *purgeInput) (*body[api.PurgeS
 	if b.Kind == string(providers.Everything) && b.Confirm != b.Kind {
 		return nil, badRequest(`a purge of everything needs "confirm": "everything"`)
 	}
-	actor := who(ctx, "")
+	actor := who(ctx, b.Actor)
 	if err := s.record(ctx, actor, "purge "+b.Kind, brief(b.Items), b.Reason, false); err != nil {
 		return nil, err
 	}
@@ -220,7 +221,7 @@ func (s *Server) auditLog(ctx context.Context, in *listInput) (*body[[]api.Audit
 	}
 	out := []api.AuditEntry{}
 	for _, e := range list {
-		out = append(out, api.AuditEntry{At: e.At, Node: e.Node, Actor: e.Actor, From: e.From,
+		out = append(out, api.AuditEntry{At: e.Time, Node: e.Node, Actor: e.Actor, From: e.From,
 			Action: e.Action, Target: e.Target, Reason: e.Reason, Detail: e.Detail})
 	}
 	return answer(out)

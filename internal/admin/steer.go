@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -180,6 +179,7 @@ type drillInput struct {
 		Backend    string  `json:"backend" minLength:"1" maxLength:"128"`
 		For        string  `json:"for" maxLength:"32" doc:"a duration, such as 2m"`
 		Reason     string  `json:"reason,omitempty" maxLength:"500"`
+		Actor      string  `json:"actor,omitempty" maxLength:"200"`
 		MinHealthy float64 `json:"min_healthy,omitempty" minimum:"0" maximum:"1"`
 		Confirm    string  `json:"confirm" doc:"must equal backend"`
 	}
@@ -198,7 +198,7 @@ func (s *Server) startDrill(ctx context.Context, in *drillInput) (*body[api.Dril
 		return nil, badRequest("confirm must repeat the backend's name: a drill moves users")
 	}
 	p := drill.Plan{Backend: b.Backend, For: d, MinHealthy: b.MinHealthy,
-		Actor: who(ctx, ""), Reason: b.Reason}
+		Actor: who(ctx, b.Actor), Reason: b.Reason}
 	if err := s.record(ctx, p.Actor, "drill", p.Backend, p.Reason, false); err != nil {
 		return nil, err
 	}
@@ -228,7 +228,7 @@ func (s *Server) stopDrill(ctx context.Context, in *byID) (*body[api.Drill], err
 		return nil, err
 	}
 	rep, err := s.cfg.Drills.Stop(ctx, in.ID, who(ctx, ""))
-	if errors.Is(err, drill.ErrNotFound) || err != nil {
+	if err != nil {
 		return nil, fail(err)
 	}
 	return answer(drillOf(rep))

@@ -84,8 +84,8 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 		warnings: warningsOf(report), purges: in.purges}, in, nil
 }
 
-// swap puts a prepared configuration in force. The three steps that may refuse come first,
-// each harmless by itself should the next one refuse; the rest cannot fail.
+// swap puts a prepared configuration in force. The steps that may refuse come first, and
+// are taken back should a later one refuse; the rest cannot fail.
 func (a *App) swap(next *loadedConfig, in *inputs) error {
 	p := a.parts
 	if p.edge != nil {
@@ -103,17 +103,10 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		undo()
 		return fmt.Errorf("%w: providers: %w", ErrConfig, err)
 	}
-	// New zones before the new table: a name that becomes steered has its zone at once.
-	if p.dns != nil {
-		p.dns.SetZones(in.zones)
-	}
-	if err := p.engine.SetSpec(in.spec); err != nil {
+	// Zones and table change together, so that no query sees a name in neither.
+	if err := p.swapAnswers(in); err != nil {
 		undo()
-		_ = p.purge.SetTargets(old.purges)
-		if p.dns != nil {
-			zones, _ := zonesOf(old.config, serialOf(old.at))
-			p.dns.SetZones(zones)
-		}
+		_ = p.purge.SetTargets(old.purges) // likewise
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.tracker.SetBackends(in.backends, in.rules)
@@ -122,6 +115,15 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 	}
 	a.loaded.Store(next)
 	return nil
+}
+
+// swapAnswers puts new zones and a new table in force at once, or neither.
+func (p *parts) swapAnswers(in *inputs) error {
+	apply := func() error { return p.engine.SetSpec(in.spec) }
+	if p.dns == nil {
+		return apply()
+	}
+	return p.dns.Reload(in.zones, apply)
 }
 
 // needRestart names the changed keys that only a restart can bring in force.

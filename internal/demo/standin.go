@@ -50,7 +50,7 @@ func (s *standin) dialect(n int) http.Handler {
 	switch n {
 	case 0:
 		return providertest.NewFastly(providertest.FastlyConfig{
-			Token: token, ServiceID: "DemoAlphaService", Apply: apply})
+			Token: token, ServiceID: "DemoAlphaService", Scheme: "http", Apply: apply})
 	case 1:
 		return providertest.NewCloudflare(providertest.CloudflareConfig{
 			Token: token, ZoneID: "00000000000000000000000000000b2a", Apply: apply})

@@ -12,17 +12,24 @@ import (
 const Redacted = "[redacted]"
 
 // String is a credential. The zero value is the empty credential. It is safe to copy and to
-// use concurrently.
-type String struct{ value string }
+// use concurrently. It holds a pointer because package fmt looks past the methods of unexported
+// fields: a struct that keeps a String to itself would print a plain string, but of a pointer
+// it prints the address.
+type String struct{ value *string }
 
 // New wraps a credential.
-func New(value string) String { return String{value} }
+func New(value string) String { return String{&value} }
 
 // Reveal returns the credential itself: call it only where it goes on the wire.
-func (s String) Reveal() string { return s.value }
+func (s String) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsZero reports whether no credential was given.
-func (s String) IsZero() bool { return s.value == "" }
+func (s String) IsZero() bool { return s.Reveal() == "" }
 
 // String implements fmt.Stringer.
 func (String) String() string { return Redacted }

@@ -16,8 +16,10 @@ func TestNoRenderingShowsTheCredential(t *testing.T) {
 	type holder struct {
 		Token secret.String
 		Map   map[string]secret.String
+		inner secret.String // fmt does not call the methods of unexported fields
 	}
-	h := holder{secret.New(canary), map[string]secret.String{"k": secret.New(canary)}}
+	h := holder{secret.New(canary), map[string]secret.String{"k": secret.New(canary)},
+		secret.New(canary)}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+verb, h, h.Token)
