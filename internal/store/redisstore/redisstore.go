@@ -164,13 +164,23 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	trip, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err := f(ctx)
+	err := f(trip)
 	if err == nil || errors.Is(err, redis.Nil) {
 		return err
 	}
+	if over(ctx) && !errors.Is(err, context.DeadlineExceeded) {
+		// The connection has the caller's deadline too and may notice it first.
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
 	return unavailable(err)
+}
+
+// over reports whether the context's deadline has passed.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // run calls a script and returns its answer, which is always a list whose first element says
