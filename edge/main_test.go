@@ -91,7 +91,9 @@ func do(s *edge.Server, method, url string, lines ...string) *http.Response {
 	return doCtx(context.Background(), s, method, url, lines...)
 }
 
-func doCtx(ctx context.Context, s *edge.Server, method, url string, lines ...string) *http.Response {
+func doCtx(
+	ctx context.Context, s *edge.Server, method, url string, lines ...string,
+) *http.Response {
 	r := httptest.NewRequestWithContext(ctx, method, url, nil)
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ": ")

@@ -73,44 +73,51 @@ const chunk = 256 << 10
 
 // send writes an answer: 304 if the client has it already, the part it wants, or all of it.
 func (s *Server) send(x *exchange, a *answer) {
-	from, to := int64(0), a.size
 	h := x.writer.Header()
 	copyHeader(h, a.header)
 	s.dress(x, h, a)
-	status := a.status
-	q := x.request.Header
-	switch {
-	case status == http.StatusOK && x.safe() && freshness.NotModified(q, a.header, s.now()):
+	if a.status == http.StatusOK && x.safe() &&
+		freshness.NotModified(x.request.Header, a.header, s.now()) {
 		s.notModified(x)
 		return
-	case status == http.StatusOK && a.whole && x.request.Method == http.MethodGet && a.size >= 0 &&
-		freshness.RangeHolds(q, a.header):
-		r, verdict := parseRange(q["Range"], a.size)
-		switch verdict {
-		case rangeUnsatisfiable:
-			h.Set("Content-Range", "bytes */"+strconv.FormatInt(a.size, 10))
-			h.Del("Content-Type")
-			s.writeHead(x, http.StatusRequestedRangeNotSatisfiable, 0)
-			return
-		case rangeOK:
-			from, to, status = r.from, r.to, http.StatusPartialContent
-			h.Set("Content-Range", r.contentRange(a.size))
-		}
 	}
-	size := a.size
-	if to >= 0 {
-		size = to - from
+	status, part := s.part(x, a, h)
+	size := part.to
+	if size >= 0 {
+		size -= part.from
 	}
-	if x.request.Method == http.MethodHead || bodiless(status) {
-		if lines := a.header["Content-Length"]; len(lines) > 0 && size <= 0 {
-			h["Content-Length"] = lines
-			size = -1
-		}
+	if x.request.Method != http.MethodHead && !bodiless(status) {
 		s.writeHead(x, status, size)
+		s.copyBody(x, a.source, part.from, part.to)
 		return
 	}
+	if lines := a.header["Content-Length"]; len(lines) > 0 && size <= 0 {
+		h["Content-Length"] = lines // of a HEAD that the origin answered
+		size = -1
+	}
 	s.writeHead(x, status, size)
-	s.copyBody(x, a.source, from, to)
+}
+
+// part chooses what of the body to send, and the status that says so. Ranges are of GET alone
+// (RFC 9110 §14.2).
+func (s *Server) part(x *exchange, a *answer, h http.Header) (status int, part byteRange) {
+	part.to = a.size
+	q := x.request.Header
+	if a.status != http.StatusOK || !a.whole || a.size < 0 ||
+		x.request.Method != http.MethodGet || !freshness.RangeHolds(q, a.header) {
+		return a.status, part
+	}
+	wanted, verdict := parseRange(q["Range"], a.size)
+	switch verdict {
+	case rangeUnsatisfiable:
+		h.Set("Content-Range", "bytes */"+strconv.FormatInt(a.size, 10))
+		h["Content-Type"] = nil
+		return http.StatusRequestedRangeNotSatisfiable, byteRange{}
+	case rangeOK:
+		h.Set("Content-Range", wanted.contentRange(a.size))
+		return http.StatusPartialContent, wanted
+	}
+	return a.status, part
 }
 
 // safe says whether the request is one that conditions apply to.

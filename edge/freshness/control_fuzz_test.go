@@ -13,7 +13,8 @@ import (
 
 // directive is the grammar of one directive, as RFC 9111 §5.2 has it, loosened as ParseControl
 // documents: anything up to a comma is a name or an unquoted argument.
-var directive = regexp.MustCompile(`^[ \t,]*([^=,]*)(?:(=)(?:"((?s:[^"\\]|\\.)*)"[^,]*|([^,]*)))?(?:,|$)`)
+var directive = regexp.MustCompile(`^[ \t,]*([^=,]*)` +
+	`(?:(=)(?:"((?s:[^"\\]|\\.)*)"[^,]*|([^,]*)))?(?:,|$)`)
 
 // slowControl reads Cache-Control by a regular expression and big integers.
 func slowControl(lines []string) freshness.Control {

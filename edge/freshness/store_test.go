@@ -230,7 +230,8 @@ func TestAgeAddsWhatHappenedBeforeAndOnTheWay(t *testing.T) {
 	}
 	p.Header.Del("Date")
 	p.Received = epoch.Add(5 * time.Second)
-	if m, _ = freshness.Judge(freshness.Request{Method: "GET"}, p, freshness.Policy{}); m.InitialAge != 35*time.Second {
+	m, _ = freshness.Judge(freshness.Request{Method: "GET"}, p, freshness.Policy{})
+	if m.InitialAge != 35*time.Second {
 		t.Errorf("age with delay: got %v", m.InitialAge)
 	}
 	for value, want := range map[string]time.Duration{
