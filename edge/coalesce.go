@@ -131,6 +131,7 @@ func (fs *flights) leave(k flightKey, f *flight) {
 // land ends a flight.
 func (fs *flights) land(k flightKey, f *flight) {
 	fs.leave(k, f)
+	f.fetch.End() // only now: until it had left, those who came asked it about purges
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	delete(fs.running, f)

@@ -85,7 +85,6 @@ func (s *Server) newFlight(x *exchange, c candidate) *flight {
 // run asks the origin and carries the answer to all who wait.
 func (w *fetcher) run(ctx context.Context) {
 	s := w.server
-	defer w.fetch.End()
 	w.watchdog = time.AfterFunc(s.config.FetchTimeout, func() { w.cancel(stalled{}) })
 	defer w.watchdog.Stop()
 	w.began = s.now()

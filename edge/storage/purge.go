@@ -15,6 +15,7 @@ type Fetch struct {
 	// Guarded by Cache.mu: purges of this key since it began.
 	hard   bool
 	softAt int64
+	ended  bool
 }
 
 // Begin notes the start of a fetch. Every Fetch must be ended.
@@ -32,6 +33,7 @@ func (f *Fetch) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.fetches, f)
+	f.ended = true
 	for _, r := range c.idle {
 		c.forget(r)
 	}
@@ -48,7 +50,8 @@ func (c *Cache) oldestFetch() uint64 {
 
 // Purged says whether a purge, hard or soft, has hit what is being fetched since the fetch
 // began. With tags nil those are not known yet; then known tells whether the answer is final
-// for the purges up to now: it is not when some tag was purged meanwhile.
+// for the purges up to now: it is not when some tag was purged meanwhile. Of an ended fetch, whose
+// purges are no longer remembered, any purge since it began is taken to have hit it.
 func (f *Fetch) Purged(tags []string, headKnown bool) (purged, known bool) {
 	c := f.cache
 	if f.began == c.generation.Load() {
@@ -56,7 +59,7 @@ func (f *Fetch) Purged(tags []string, headKnown bool) (purged, known bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.hard || f.softAt != 0 || f.hit(c.everything) ||
+	if f.ended || f.hard || f.softAt != 0 || f.hit(c.everything) ||
 		f.hit(c.records[label{host: true, name: f.key.Host}]) {
 		return true, true
 	}

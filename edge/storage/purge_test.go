@@ -132,6 +132,23 @@ func TestAPurgeOfSomethingElseLeavesAFetchAlone(t *testing.T) {
 	}
 }
 
+func TestAnEndedFetchTakesEveryLaterPurgeForItsOwn(t *testing.T) {
+	for name, target := range targets {
+		c := storage.New(1 << 20)
+		f := c.Begin(key("/a/1"))
+		c.Put(f, object("/a/1", 10, "red"))
+		f.End()
+		if purged, known := f.Purged([]string{"red"}, true); purged || !known {
+			t.Errorf("%s: purged before any purge", name)
+		}
+		c.Purge(target, false, epoch)
+		has(c, "/a/1") // drops the dead object, and with it what is remembered of the purge
+		if purged, _ := f.Purged([]string{"red"}, true); !purged {
+			t.Errorf("%s: the purge is forgotten", name)
+		}
+	}
+}
+
 func TestPurgesOfUnknownTagsLeaveNothingBehind(t *testing.T) {
 	c := storage.New(1 << 20)
 	f := c.Begin(key("/"))
