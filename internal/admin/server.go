@@ -165,7 +165,12 @@ func exposed(c Config) error {
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
 // Close frees the socket of a server that never ran.
-func (s *Server) Close() error { return s.socket.Close() }
+func (s *Server) Close() error {
+	if err := s.socket.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("closing the admin API's socket: %w", err)
+	}
+	return nil // Run closes it too, when it ends
+}
 
 // Run serves until ctx ends, then finishes what is in hand.
 func (s *Server) Run(ctx context.Context) error {

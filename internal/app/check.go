@@ -30,8 +30,11 @@ func Check(o Options) (Checked, error) {
 	if err != nil {
 		return found, err
 	}
-	if _, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec}); err != nil {
-		return found, fmt.Errorf("%w: %w", ErrConfig, err)
+	if in.steers() {
+		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec})
+		if err != nil {
+			return found, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
 	}
 	if _, err := serverTLS(c.Admin.TLS); err != nil {
 		return found, fmt.Errorf("%w: admin.tls: %w", ErrConfig, err)

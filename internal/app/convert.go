@@ -32,6 +32,9 @@ type inputs struct {
 	purges   []purge.Target
 }
 
+// steers reports whether the config has steered names. An edge or a static zone needs none.
+func (in *inputs) steers() bool { return len(in.spec.Hosts) > 0 }
+
 // convert translates a checked config. What the packages refuse comes back as an ErrConfig
 // whose lines carry the place in the file.
 func convert(c *config.Config, r *config.Report) (*inputs, error) {

@@ -119,7 +119,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 
 // swapAnswers puts new zones and a new table in force at once, or neither.
 func (p *parts) swapAnswers(in *inputs) error {
-	apply := func() error { return p.engine.SetSpec(in.spec) }
+	apply := func() error { return p.steer(in) }
 	if p.dns == nil {
 		return apply()
 	}
@@ -139,6 +139,7 @@ func needRestart(a, b *config.Config) []string {
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"edge.sites (from none, or to none)", len(a.Edge.Sites) > 0, len(b.Edge.Sites) > 0},
+		{"hosts (from none, or to none)", len(a.Hosts) > 0, len(b.Hosts) > 0},
 	} {
 		if !reflect.DeepEqual(k.a, k.b) {
 			keys = append(keys, k.name)

@@ -101,7 +101,7 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 	p.tracker.Restore(saved.View)
 	p.engine.SetView(p.tracker.View())
 	p.engine.SetOverrides(p.book.Active(a.started))
-	if err := p.engine.SetSpec(in.spec); err != nil {
+	if err := p.steer(in); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.drills = drill.New(drill.Config{Node: c.Node, Store: p.sharedOr(), Table: p.engine.Table,
@@ -118,6 +118,15 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 		return nil, err
 	}
 	return p, a.wireServers(c, in, p)
+}
+
+// steer puts the spec in force. A node that steers nothing, such as one that is only an edge,
+// has no table at all: an empty one is refused everywhere.
+func (p *parts) steer(in *inputs) error {
+	if !in.steers() {
+		return nil
+	}
+	return p.engine.SetSpec(in.spec)
 }
 
 // openStores makes the state folder and opens this node's store and the shared one.
@@ -172,8 +181,12 @@ func (a *App) wirePurge(c *config.Config, in *inputs, p *parts, shared store.Sto
 // wireServers binds the sockets of the roles that this node has.
 func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 	if c.HasRole(config.RoleDNS) {
+		table := p.engine.Table
+		if !in.steers() {
+			table = nil // without a table to wait for, all other names can be denied
+		}
 		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: in.zones,
-			Table: p.engine.Table, Draws: steering.NewDraws(seed()), Logger: a.log,
+			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
 			Registerer: p.registry})
 		if err != nil {
 			return fmt.Errorf("dns.listen: %w", err)
