@@ -126,6 +126,17 @@ func (c *checker) unique(path, key string, n int, name func(int) string) map[str
 	return first
 }
 
+// distinct reports what a list of words holds twice.
+func (c *checker) distinct(path string, words []string) {
+	seen := make(map[string]bool, len(words))
+	for i, w := range words {
+		if seen[w] && w != "" {
+			c.mistake(element(path, i), "%s is given twice", shown(w))
+		}
+		seen[w] = true
+	}
+}
+
 // refer reports a name that is not in the list it should be in.
 func (c *checker) refer(path, list, name string, known map[string]int) bool {
 	if name == "" {

@@ -162,7 +162,7 @@ type SOA struct {
 
 // Record is a static record.
 type Record struct {
-	// Name is relative to the zone; @ is the zone itself.
+	// Name is relative to the zone, unless it ends in the zone's name; @ is the zone itself.
 	Name string `koanf:"name" required:"yes"`
 	// Type is the record's type in words: A, AAAA, CNAME, TXT. Load makes it upper case.
 	Type string `koanf:"type" required:"yes"`
@@ -204,7 +204,7 @@ type Probe struct {
 	// Host is the Host header and the TLS server name, when not the URL's.
 	Host string `koanf:"host" syntax:"hostname"`
 	// Method of an http probe.
-	Method string `koanf:"method" oneof:"GET HEAD"`
+	Method string `koanf:"method" oneof:"GET HEAD OPTIONS"`
 	// Headers are sent with an http probe.
 	Headers []Header `koanf:"headers"`
 	// CAFile names PEM certificates to trust instead of the system's; empty: the system's.
@@ -232,9 +232,9 @@ type Header struct {
 
 // Expect is what an http probe's answer must look like.
 type Expect struct {
-	// Status are the good status codes; empty: every 2xx.
-	Status []int `koanf:"status" min:"100" max:"599"`
-	// Body must occur in the answer's first 64 KiB; empty: anything.
+	// Status are the good status codes; empty: every 2xx. Redirects are not followed.
+	Status []int `koanf:"status" min:"200" max:"599"`
+	// Body must occur in the answer's first 256 KiB; empty: anything.
 	Body string `koanf:"body"`
 	// Headers must all be there.
 	Headers []Header `koanf:"headers"`

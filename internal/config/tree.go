@@ -121,32 +121,44 @@ func (s *schema) zero() any {
 }
 
 func (l *loader) scalar(n *yaml.Node, s *schema, path string) (any, bool) {
-	tag := n.ShortTag()
-	var c *complaint
-	switch {
-	case s.kind == text && tag != "!!str":
-		c = complain("must be text, not %s: put it in quotes", described(n))
-	case s.kind == number && tag == "!!str" && quoted(n):
-		c = complain("must be a whole number, not text: take the quotes away")
-	case s.kind == boolean && tag == "!!str" && quoted(n):
-		c = complain("must be true or false, not text: take the quotes away")
-	case s.kind == boolean && tag != "!!bool":
-		c = complain("must be true or false, not %s", shown(n.Value))
+	c := mistyped(n, s)
+	var v any
+	if c == nil {
+		raw := n.Value
+		if s.kind == boolean {
+			raw = strings.ToLower(raw) // YAML 1.2 also has True and TRUE
+		}
+		v, c = parse(s, raw)
 	}
-	if c != nil {
-		l.mistakeAt(n, path, c)
-		return nil, false
-	}
-	raw := n.Value
-	if s.kind == boolean {
-		raw = strings.ToLower(raw) // YAML 1.2 also has True and TRUE
-	}
-	v, c := parse(s, raw)
 	if c != nil {
 		l.mistakeAt(n, path, c)
 		return nil, false
 	}
 	return v, true
+}
+
+// mistyped complains of a scalar of another type than the schema's: YAML has types of its
+// own, and a version that looks like a number must not become one in silence.
+func mistyped(n *yaml.Node, s *schema) *complaint {
+	tag := n.ShortTag()
+	switch s.kind {
+	case text:
+		if tag != "!!str" {
+			return complain("must be text, not %s: put it in quotes", described(n))
+		}
+	case number:
+		if quoted(n) {
+			return complain("must be a whole number, not text: take the quotes away")
+		}
+	case boolean:
+		if quoted(n) {
+			return complain("must be true or false, not text: take the quotes away")
+		}
+		if tag != "!!bool" {
+			return complain("must be true or false, not %s", shown(n.Value))
+		}
+	}
+	return nil
 }
 
 func quoted(n *yaml.Node) bool {

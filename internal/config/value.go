@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,34 +34,16 @@ func shown(s string) string {
 func parse(s *schema, raw string) (any, *complaint) {
 	switch s.kind {
 	case boolean:
-		switch raw {
-		case "true":
-			return true, nil
-		case "false":
-			return false, nil
+		if raw != "true" && raw != "false" {
+			return nil, complain("must be true or false, not %s", shown(raw))
 		}
-		return nil, complain("must be true or false, not %s", shown(raw))
+		return raw == "true", nil
 	case number:
-		n, c := parseNumber(raw)
-		if c != nil {
-			return nil, c
-		}
-		return n, bounded(s, n, parseNumber)
+		return bounded(s, raw, parseNumber)
 	case duration:
-		d, c := parseDuration(raw)
-		if c != nil {
-			return nil, c
-		}
-		if step, err := time.ParseDuration(s.step); err == nil && d%step != 0 {
-			return nil, complain("%v is not a multiple of %s", d, s.step)
-		}
-		return d, bounded(s, d, parseDuration)
+		return bounded(s, raw, parseDuration)
 	case size:
-		b, c := parseSize(raw)
-		if c != nil {
-			return nil, c
-		}
-		return b, bounded(s, b, parseSize)
+		return bounded(s, raw, parseSize)
 	case text:
 		return parseText(s, raw)
 	}
@@ -68,26 +51,19 @@ func parse(s *schema, raw string) (any, *complaint) {
 }
 
 func parseText(s *schema, raw string) (any, *complaint) {
-	if raw == "" {
+	switch {
+	case raw == "":
 		if s.required || s.syntax != "" || len(s.oneof) > 0 || s.secret != "" {
 			return nil, complain("is empty")
 		}
 		return raw, nil
-	}
-	if strings.ContainsFunc(raw, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	case strings.ContainsFunc(raw, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return nil, complain("holds a line break or another control character")
-	}
-	if len(s.oneof) > 0 {
-		for _, word := range s.oneof {
-			if raw == word {
-				return raw, nil
-			}
-		}
+	case len(s.oneof) > 0 && !slices.Contains(s.oneof, raw):
 		c := complain("%s is not one of %s", shown(raw), strings.Join(s.oneof, ", "))
 		c.suggestion = nearest(raw, s.oneof)
 		return nil, c
-	}
-	if s.syntax == "" {
+	case s.syntax == "":
 		return raw, nil
 	}
 	normal, c := checkSyntax(s.syntax, raw)
@@ -129,20 +105,27 @@ func parseSize(raw string) (Bytes, *complaint) {
 	return b, nil
 }
 
-// bounded checks v against the schema's min and max, which are read like values.
+// bounded reads a value and checks it against the schema's min, max and step, which are read
+// the same way.
 func bounded[T int | time.Duration | Bytes](
-	s *schema, v T, read func(string) (T, *complaint),
-) *complaint {
-	if s.min == "" {
-		return nil
+	s *schema, raw string, read func(string) (T, *complaint),
+) (any, *complaint) {
+	v, c := read(raw)
+	if c != nil || s.min == "" {
+		return v, c
 	}
 	least, _ := read(s.min)
 	most, _ := read(s.max)
 	switch {
 	case v < least:
-		return complain("%v is too little: from %s to %s", v, s.min, s.max)
+		return nil, complain("%v is too little: from %s to %s", v, s.min, s.max)
 	case v > most:
-		return complain("%v is too much: from %s to %s", v, s.min, s.max)
+		return nil, complain("%v is too much: from %s to %s", v, s.min, s.max)
+	case s.step == "":
+		return v, nil
 	}
-	return nil
+	if step, _ := read(s.step); v%step != 0 {
+		return nil, complain("%v is not a multiple of %s", v, s.step)
+	}
+	return v, nil
 }

@@ -7,13 +7,11 @@ import (
 
 // process checks what concerns the node itself: roles, store, sockets, admin API.
 func (c *checker) process() {
-	seen := map[Role]bool{}
+	roles := make([]string, len(c.cfg.Roles))
 	for i, r := range c.cfg.Roles {
-		if seen[r] {
-			c.mistake(element("roles", i), "%s is given twice", r)
-		}
-		seen[r] = true
+		roles[i] = string(r)
 	}
+	c.distinct("roles", roles)
 	if len(c.cfg.Roles) == 0 {
 		c.mistake("roles", "is empty: the node would do nothing")
 	}
@@ -117,14 +115,7 @@ func (c *checker) admin() {
 		if t.TokenFile == "" && t.TokenEnv == "" {
 			c.needs(element("admin.tokens", i), "token_file", "token_env", "")
 		}
-		seen := map[string]bool{}
-		for j, s := range t.Scopes {
-			if seen[s] {
-				c.mistake(element(element("admin.tokens", i)+".scopes", j),
-					"%s is given twice", s)
-			}
-			seen[s] = true
-		}
+		c.distinct(element("admin.tokens", i)+".scopes", t.Scopes)
 	}
 	if !c.cfg.HasRole(RoleAdmin) || a.Listen == "" || loopback(a.Listen) {
 		return

@@ -12,7 +12,7 @@ func (c *checker) zones() {
 	for i := range zones {
 		at := element("zones", i)
 		c.soa(at, &zones[i])
-		c.nameservers(at, &zones[i])
+		c.distinct(at+".ns", zones[i].NS)
 		c.records(at, &zones[i])
 	}
 }
@@ -22,19 +22,6 @@ func (c *checker) soa(at string, z *Zone) {
 	if c.whole(at+".soa") && s.Expire < s.Refresh+s.Retry {
 		c.mistake(at+".soa.expire", "%v is less than refresh and retry together: secondaries "+
 			"would give up before they have tried twice", s.Expire)
-	}
-}
-
-func (c *checker) nameservers(at string, z *Zone) {
-	seen := map[string]bool{}
-	for i, ns := range z.NS {
-		path := element(at+".ns", i)
-		switch {
-		case ns == "":
-		case seen[ns]:
-			c.mistake(path, "%s is given twice", shown(ns))
-		}
-		seen[ns] = true
 	}
 }
 

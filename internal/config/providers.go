@@ -134,18 +134,23 @@ func (c *checker) edgeProvider(at string, p *Provider) {
 			continue
 		}
 		key := u.Scheme + "://" + strings.ToLower(u.Host)
-		switch {
-		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
-			c.mistake(path, "%s has a path: scheme, host and port alone are wanted", shown(raw))
-		case seen[key]:
+		if seen[key] {
 			c.mistake(path, "%s is given twice", shown(raw))
-		case u.Scheme == "http" && !local(u):
-			c.mistake(path, "%s would carry the token unencrypted: use https", shown(raw))
 		}
 		seen[key] = true
 		remote = remote || !local(u)
+		c.node(path, raw, u)
 	}
 	if remote {
 		c.tokenOf(at, p, ": a node beyond this machine takes no call without one")
+	}
+}
+
+func (c *checker) node(path, raw string, u *url.URL) {
+	switch {
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
+		c.mistake(path, "%s has a path: scheme, host and port alone are wanted", shown(raw))
+	case u.Scheme == "http" && !local(u):
+		c.mistake(path, "%s would carry the token unencrypted: use https", shown(raw))
 	}
 }
