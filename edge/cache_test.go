@@ -361,6 +361,18 @@ func TestCredentialsKeepAnswersApart(t *testing.T) {
 	})
 }
 
+func TestAnEmptyObjectIsStoredBeforeItIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := always(204, "", "Cache-Control: max-age=600")
+		s := newEdge(t, o)
+		for i := range 200 {
+			path := fmt.Sprint("/", i)
+			get(s, path)
+			check(t, get(s, path), 204, "", "n1; hit; ttl=600")
+		}
+	})
+}
+
 func TestABrokenBodyIsCutAndNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{answer: func(*http.Request) (*http.Response, error) {

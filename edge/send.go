@@ -86,7 +86,7 @@ func (s *Server) send(x *exchange, a *answer) {
 	if size >= 0 {
 		size -= part.from
 	}
-	if x.request.Method != http.MethodHead && !bodiless(status) {
+	if x.request.Method != http.MethodHead && (size == 0 || !bodiless(status)) {
 		s.writeHead(x, status, size)
 		s.copyBody(x, a.source, part.from, part.to)
 		return
@@ -177,6 +177,13 @@ func (s *Server) writeHead(x *exchange, status int, size int64) {
 // when the body breaks off.
 func (s *Server) copyBody(x *exchange, b source, from, to int64) {
 	ctx := x.request.Context()
+	if to == 0 {
+		// Nothing to send, but the end is where the object is known to be stored.
+		if _, _, err := b.next(ctx, 1); err != nil {
+			abort()
+		}
+		return
+	}
 	for at := int64(0); to < 0 || at < to; {
 		limit := int64(chunk)
 		switch {
