@@ -241,3 +241,40 @@ func FuzzDecodeStamped(f *testing.F) {
 		}
 	})
 }
+
+// TestASweepSparesWhatWasTakenAnew expires more than one write sweeps, so that the remains of
+// a first term are swept while the second one runs.
+func TestASweepSparesWhatWasTakenAnew(t *testing.T) {
+	const n = 3 * sweepLimit
+	now := time.Now()
+	s := openNew(t)
+	s.now = func() time.Time { return now }
+	name := func(i int) string { return fmt.Sprintf("%03d", i) }
+	for i := range n {
+		if _, err := s.Acquire(t.Context(), name(i), "first", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		o := store.PutOptions{TTL: time.Minute}
+		if _, err := s.Put(t.Context(), name(i), nil, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Minute)
+	for i := n - 1; i >= 0; i-- { // the last ones are swept last
+		if _, err := s.Acquire(t.Context(), name(i), "second", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Put(t.Context(), name(i), nil, store.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		_, err := s.Acquire(t.Context(), name(i), "third", time.Hour)
+		if !errors.Is(err, store.ErrHeld) {
+			t.Errorf("lease %d was swept: %v", i, err)
+		}
+		if _, err := s.Get(t.Context(), name(i)); err != nil {
+			t.Errorf("key %d was swept: %v", i, err)
+		}
+	}
+}
