@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"bytes"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"pointsman/internal/store/boltstore"
@@ -27,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 				}
 				return
 			}
-			b.SetParallelism(writers)
+			b.SetParallelism(writers / runtime.GOMAXPROCS(0))
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if _, err := s.Append(b.Context(), "log", value); err != nil {

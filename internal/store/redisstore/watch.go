@@ -98,15 +98,23 @@ func (s *Store) listen(ctx context.Context, prefix string, out chan<- struct{}) 
 			return heard, err
 		}
 		heard, asked, wait = true, false, quiet
-		if m, ok := message.(*redis.Message); ok && !strings.HasPrefix(m.Payload, prefix) {
-			continue
-		}
-		if _, pong := message.(*redis.Pong); pong {
-			continue
-		}
-		select {
-		case out <- struct{}{}:
-		default: // one signal waits already
+		if concerns(message, prefix) {
+			select {
+			case out <- struct{}{}:
+			default: // one signal waits already
+			}
 		}
 	}
+}
+
+// concerns reports whether a message says that keys under prefix may have changed. The
+// confirmation of a subscription does: changes may have been missed before it.
+func concerns(message any, prefix string) bool {
+	switch m := message.(type) {
+	case *redis.Message:
+		return strings.HasPrefix(m.Payload, prefix)
+	case *redis.Pong:
+		return false
+	}
+	return true
 }
