@@ -6,6 +6,9 @@ import (
 	"pointsman/steering"
 )
 
+// rounding is what sums of shares may be off by.
+const rounding = 1e-9
+
 // baseline is a steered name's shares when the drill began.
 type baseline map[string][]steering.Share
 
@@ -33,7 +36,7 @@ func guard(b baseline, p Plan, usable func(backend string) bool) error {
 			ErrRefused, p.Backend)
 	}
 	for host, shares := range b {
-		if left := remaining(shares, p.Backend, usable); left < p.MinHealthy {
+		if left := remaining(shares, p.Backend, usable); left < p.MinHealthy-rounding {
 			return fmt.Errorf("%w: without %q only %.0f %% of the shares of %s would be with "+
 				"healthy backends, and %.0f %% must remain", ErrRefused, p.Backend, left*100,
 				host, p.MinHealthy*100)

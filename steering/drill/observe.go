@@ -2,8 +2,10 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"pointsman/internal/store"
 	"pointsman/steering"
 )
 
@@ -33,33 +35,34 @@ func step(rep *Report, s seen, limit time.Duration) {
 func stepRunning(rep *Report, s seen) {
 	since := s.now.Sub(rep.Started)
 	if rep.Detected == 0 && !s.usable {
-		rep.Detected = since
+		rep.Detected = max(since, time.Millisecond)
 	}
 	if rep.Shifted == 0 && s.gone {
-		rep.Shifted = since
+		rep.Shifted = max(since, time.Millisecond)
 		rep.Message = "no answer names " + rep.Plan.Backend + " any more"
 	}
 	switch {
 	case s.quit:
 		lift(rep, s.now, Aborted, "the node is stopping; the fault was lifted")
-		rep.Ended = s.now
+		rep.Message, rep.Ended = rep.Aborted, s.now
 	case s.stopped != "":
-		lift(rep, s.now, Restoring, s.stopped+"; waiting for the share to come back")
+		lift(rep, s.now, Restoring, s.stopped)
 	case s.leaseLost != nil:
-		lift(rep, s.now, Restoring, "aborted: the store is out of reach; restoring")
+		lift(rep, s.now, Restoring, "aborted: the store is out of reach")
 	case s.guardErr != nil:
 		lift(rep, s.now, Restoring, "aborted: "+s.guardErr.Error())
 	case !s.now.Before(rep.Ends):
-		lift(rep, s.now, Restoring, "fault lifted; waiting for the share to come back")
+		lift(rep, s.now, Restoring, "")
 	}
 }
 
-func lift(rep *Report, now time.Time, to State, message string) {
-	early := now.Before(rep.Ends)
-	rep.State, rep.Lifted, rep.Message = to, now, message
-	if early {
-		rep.Ends = now
-		rep.Aborted = message
+// lift ends the fault; why is empty when its time has come.
+func lift(rep *Report, now time.Time, to State, why string) {
+	rep.State, rep.Lifted, rep.Aborted = to, now, why
+	rep.Message = "fault lifted; waiting for the share to come back"
+	if why != "" {
+		rep.Ends = earlier(rep.Ends, now)
+		rep.Message = why + "; waiting for the share to come back"
 	}
 }
 
@@ -115,18 +118,24 @@ func (r *Runner) observe(ctx context.Context, d *run) {
 		step(&d.report, s, r.cfg.ReturnLimit)
 		after := d.report.State
 		d.mu.Unlock()
-		if after != before && after != Running {
-			r.faults.Store(nil)
+		if after != before {
+			r.fault.Store(nil) // whatever the new state is, the fault is over
 		}
 		if after.Final() {
 			return
 		}
 		if after != before {
-			rep := d.snapshot()
-			r.changed(rep)
-			_ = r.save(ctx, rep) // the end is saved again, with the outcome told
+			r.lifted(ctx, d.snapshot())
 		}
 	}
+}
+
+// lifted tells everyone that the fault is over. Both writes are made again at the drill's end.
+func (r *Runner) lifted(ctx context.Context, rep Report) {
+	ctx, cancel := context.WithTimeout(ctx, ioLimit)
+	defer cancel()
+	r.changed(rep)
+	_ = errors.Join(r.retract(ctx, rep.ID), r.save(ctx, rep))
 }
 
 // looker gathers what one look needs and remembers between looks.
@@ -148,21 +157,25 @@ func (l *looker) look(ctx context.Context) seen {
 	if rep.State == Running {
 		s.guardErr = guard(d.base, rep.Plan, r.cfg.Usable)
 	}
-	select {
-	case s.stopped = <-d.stop:
-	default:
-	}
 	if now.Sub(l.renewed) >= leaseTTL/3 {
 		s.leaseLost = l.renew(ctx, now)
 	}
 	if now.Sub(l.pointed) >= pointEvery {
 		l.pointed = now
 		l.point(table, now.Sub(rep.Started))
+		if by := r.stopRequest(ctx, rep.ID); by != "" {
+			s.stopped = "stopped by " + by
+		}
+	}
+	select {
+	case s.stopped = <-d.stop:
+	default:
 	}
 	return s
 }
 
-// renew keeps the lease. Only its loss for good counts: one late answer does not.
+// renew keeps the lease. Only its loss for good counts: one late answer does not, another
+// holder does.
 func (l *looker) renew(ctx context.Context, now time.Time) error {
 	c, cancel := context.WithTimeout(ctx, ioLimit)
 	defer cancel()
@@ -171,7 +184,7 @@ func (l *looker) renew(ctx context.Context, now time.Time) error {
 		l.run.lease, l.renewed = lease, now
 		return nil
 	}
-	if now.Sub(l.renewed) < leaseTTL*2/3 {
+	if now.Sub(l.renewed) < leaseTTL*2/3 && !errors.Is(err, store.ErrHeld) {
 		return nil
 	}
 	return err

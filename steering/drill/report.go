@@ -63,16 +63,17 @@ type Point struct {
 func (r Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Drill %s: %s\n\n", r.ID, r.Plan.Backend)
-	fmt.Fprintf(&b, "%s. %s\n\n", strings.ToUpper(string(r.State[:1]))+string(r.State[1:]), r.Message)
+	fmt.Fprintf(&b, "%s: %s.\n\n", r.State, oneLine(r.Message))
 	fmt.Fprintf(&b, "Started %s on node %s by %s (%s), for %s.\n\n",
-		r.Started.UTC().Format(time.RFC3339), r.Node, r.Plan.Actor, r.Plan.Reason, r.Plan.For)
+		r.Started.UTC().Format(time.RFC3339), r.Node, oneLine(r.Plan.Actor),
+		oneLine(r.Plan.Reason), r.Plan.For)
 	b.WriteString("| measured | time |\n|---|---|\n")
 	for _, row := range []struct {
 		what string
 		d    time.Duration
 	}{
-		{"first failed probe to detected", r.Detected},
-		{"first failed probe to out of every answer", r.Shifted},
+		{"fault begun to detected", r.Detected},
+		{"fault begun to out of every answer", r.Shifted},
 		{"fault lifted to first share", r.Returned},
 		{"fault lifted to full share", r.Restored},
 	} {
@@ -83,6 +84,9 @@ func (r Report) Markdown() string {
 	}
 	return b.String()
 }
+
+// oneLine keeps what people typed from breaking the report's layout.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func orNever(d time.Duration) string {
 	if d == 0 {

@@ -23,6 +23,7 @@ const (
 	leaseTTL   = 10 * time.Second
 	keepFor    = 90 * 24 * time.Hour
 	ioLimit    = 2 * time.Second
+	maxBytes   = 900 << 10 // of a stored report; a store takes 1 MiB
 	prefix     = "drills/"
 	leaseName  = "drill"
 )
@@ -56,9 +57,13 @@ type Config struct {
 // Runner runs one drill at a time, over all nodes that share its store. It implements
 // probes.Fault: drills of other nodes make this node's probes fail too.
 type Runner struct {
-	cfg    Config
-	start  chan *run
-	faults atomic.Pointer[[]fault] // replaced whole, never edited
+	cfg   Config
+	start chan *run
+	fault atomic.Pointer[fault] // nil: none; replaced whole, never edited
+
+	// What Run still owes the store. Only Run's goroutine touches it.
+	unsaved []Report // ends that could not be stored yet
+	orphans bool     // true until the drills of an earlier process were closed
 
 	mu      sync.Mutex // guards current
 	current *run
@@ -96,16 +101,11 @@ func New(c Config) *Runner {
 
 // Inject implements probes.Fault.
 func (r *Runner) Inject(backend string, now time.Time) (reason string, failing bool) {
-	fs := r.faults.Load()
-	if fs == nil {
+	f := r.fault.Load()
+	if f == nil || f.backend != backend || !now.Before(f.until) {
 		return "", false
 	}
-	for _, f := range *fs {
-		if f.backend == backend && now.Before(f.until) {
-			return f.reason, true
-		}
-	}
-	return "", false
+	return f.reason, true
 }
 
 // Start begins a drill and returns its first report, or an ErrRefused that says why not. Run
@@ -121,7 +121,9 @@ func (r *Runner) Start(ctx context.Context, p Plan) (Report, error) {
 		return Report{}, err
 	}
 	id := r.cfg.Now().UTC().Format("20060102T150405.000Z")
-	lease, err := r.cfg.Store.Acquire(ctx, leaseName, r.cfg.Node+"/"+id, leaseTTL)
+	c, cancel := context.WithTimeout(ctx, ioLimit)
+	defer cancel()
+	lease, err := r.cfg.Store.Acquire(c, leaseName, r.cfg.Node+"/"+id, leaseTTL)
 	if errors.Is(err, store.ErrHeld) {
 		return Report{}, fmt.Errorf("%w: another drill is running", ErrRefused)
 	}
@@ -130,16 +132,28 @@ func (r *Runner) Start(ctx context.Context, p Plan) (Report, error) {
 	}
 	d := &run{lease: lease, base: base, stop: make(chan string, 1)}
 	d.report = newReport(id, r.cfg.Node, p, r.cfg.Now(), base, t)
-	if err := r.save(ctx, d.report); err != nil {
-		_ = r.cfg.Store.Release(ctx, lease)
+	if err := errors.Join(r.save(c, d.report), r.announce(c, d.report)); err != nil {
+		r.withdraw(ctx, d)
 		return Report{}, fmt.Errorf("%w: recording it: %w", ErrRefused, err)
 	}
 	select {
 	case r.start <- d:
 		return d.snapshot(), nil
-	case <-ctx.Done():
-		_ = r.cfg.Store.Release(context.WithoutCancel(ctx), lease)
-		return Report{}, fmt.Errorf("%w: this node is not running drills: %w", ErrRefused, ctx.Err())
+	case <-c.Done():
+		r.withdraw(ctx, d)
+		return Report{}, fmt.Errorf("%w: this node is not running drills: %w", ErrRefused, c.Err())
+	}
+}
+
+// withdraw takes back what a drill that did not begin left in the store: a write may have
+// taken effect although it failed. What cannot be taken back ends with its time to live.
+func (r *Runner) withdraw(ctx context.Context, d *run) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ioLimit)
+	defer cancel()
+	err := errors.Join(r.cfg.Store.Delete(ctx, noticeKey, nil),
+		r.cfg.Store.Delete(ctx, prefix+d.report.ID, nil), r.cfg.Store.Release(ctx, d.lease))
+	if err != nil {
+		r.cfg.Logger.Warn("refused drill not withdrawn", "drill_id", d.report.ID, "err", err)
 	}
 }
 
@@ -158,14 +172,15 @@ func newReport(
 	return rep
 }
 
-// Stop ends a running drill early; the backend is restored. Stopping one that has ended is
-// not an error.
+// Stop ends a running drill early; the backend is restored. A drill of another node stops
+// within seconds, its faults on all nodes within reach of the store even when that node died.
+// Stopping one that has ended is not an error.
 func (r *Runner) Stop(ctx context.Context, id, actor string) (Report, error) {
 	r.mu.Lock()
 	d := r.current
 	r.mu.Unlock()
 	if d == nil || d.snapshot().ID != id {
-		return r.Get(ctx, id)
+		return r.stopElsewhere(ctx, id, actor)
 	}
 	select {
 	case d.stop <- "stopped by " + actor:
@@ -212,7 +227,7 @@ func (r *Runner) List(ctx context.Context) ([]Report, error) {
 	var out []Report
 	for _, e := range entries {
 		var rep Report
-		if json.Unmarshal(e.Value, &rep) == nil { // a foreign value is no drill of ours
+		if json.Unmarshal(e.Value, &rep) == nil && rep.ID != "" { // else it is none of ours
 			out = append(out, rep)
 		}
 	}
@@ -222,10 +237,12 @@ func (r *Runner) List(ctx context.Context) ([]Report, error) {
 
 // Run carries drills out until ctx ends. A drill in hand is then aborted and its fault lifted.
 func (r *Runner) Run(ctx context.Context) error {
-	defer r.faults.Store(nil)
-	r.closeOrphans(ctx)
+	defer r.fault.Store(nil)
+	began := r.cfg.Now()
+	r.orphans = true
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	r.settle(ctx, began)
 	for {
 		select {
 		case <-ctx.Done():
@@ -234,48 +251,46 @@ func (r *Runner) Run(ctx context.Context) error {
 			r.carryOut(ctx, d)
 		case <-t.C:
 			r.follow(ctx)
+			r.settle(ctx, began)
 		}
 	}
 }
 
-// closeOrphans ends the drills that this node left running when it died. Their faults died
-// with it.
-func (r *Runner) closeOrphans(ctx context.Context) {
+// settle brings the store what it has missed: ends that could not be stored, and the end of
+// drills that this node left running when it died. Their faults died with it.
+func (r *Runner) settle(ctx context.Context, began time.Time) {
+	if len(r.unsaved) == 0 && !r.orphans {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, ioLimit)
+	defer cancel()
+	for len(r.unsaved) > 0 {
+		rep := r.unsaved[0]
+		if r.retract(ctx, rep.ID) != nil || r.save(ctx, rep) != nil {
+			return // the store is still away; readers see Ends
+		}
+		r.unsaved = r.unsaved[1:]
+	}
+	if !r.orphans {
+		return
+	}
 	list, err := r.List(ctx)
 	if err != nil {
-		return // without the store there is nothing to close; readers see Ends
+		return
 	}
+	r.orphans = false
 	for _, rep := range list {
-		if rep.Node != r.cfg.Node || rep.State.Final() {
+		if rep.Node != r.cfg.Node || rep.State.Final() || rep.Started.After(began) {
 			continue
 		}
 		rep.State, rep.Message = Aborted, "the node restarted; the fault ended with it"
 		rep.Ended = r.cfg.Now()
-		if err := r.save(ctx, rep); err != nil {
-			r.cfg.Logger.Warn("drill left open", "drill_id", rep.ID, "err", err)
-		}
+		r.unsaved = append(r.unsaved, rep)
 	}
 }
 
-// follow takes over the faults of drills that other nodes run.
-func (r *Runner) follow(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, ioLimit)
-	defer cancel()
-	list, err := r.List(ctx)
-	if err != nil {
-		return // faults in hand end by themselves at their time
-	}
-	var fs []fault
-	for _, rep := range list {
-		if rep.State == Running && rep.Node != r.cfg.Node {
-			fs = append(fs, faultOf(rep))
-		}
-	}
-	r.faults.Store(&fs)
-}
-
-func faultOf(rep Report) fault {
-	return fault{backend: rep.Plan.Backend, until: rep.Ends, reason: "drill " + rep.ID}
+func faultOf(rep Report) *fault {
+	return &fault{backend: rep.Plan.Backend, until: rep.Ends, reason: "drill " + rep.ID}
 }
 
 // carryOut runs one drill to its end.
@@ -284,16 +299,17 @@ func (r *Runner) carryOut(ctx context.Context, d *run) {
 	r.current = d
 	r.mu.Unlock()
 	rep := d.snapshot()
-	r.faults.Store(&[]fault{faultOf(rep)})
+	r.fault.Store(faultOf(rep))
 	r.changed(rep)
 	r.observe(ctx, d)
-	r.faults.Store(nil)
+	r.fault.Store(nil)
 
 	// The end is recorded even when ctx has ended: nothing may be left half done.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ioLimit)
 	defer cancel()
-	if err := r.save(end, d.snapshot()); err != nil {
+	if err := errors.Join(r.retract(end, rep.ID), r.save(end, d.snapshot())); err != nil {
 		r.cfg.Logger.Warn("drill report not stored", "drill_id", rep.ID, "err", err)
+		r.unsaved = append(r.unsaved, d.snapshot())
 	}
 	if err := r.cfg.Store.Release(end, d.lease); err != nil {
 		r.cfg.Logger.Warn("drill lease not released", "drill_id", rep.ID, "err", err)
@@ -312,8 +328,14 @@ func (r *Runner) changed(rep Report) {
 	}
 }
 
+// save stores a report. One that grew beyond what a store takes loses every second point of
+// its curve, as often as needed.
 func (r *Runner) save(ctx context.Context, rep Report) error {
 	raw, err := json.Marshal(rep)
+	for err == nil && len(raw) > maxBytes && len(rep.Points) > 0 {
+		rep.Points = thinned(rep.Points, len(rep.Hosts))
+		raw, err = json.Marshal(rep)
+	}
 	if err != nil {
 		return fmt.Errorf("encoding drill %q: %w", rep.ID, err)
 	}
@@ -321,6 +343,18 @@ func (r *Runner) save(ctx context.Context, rep Report) error {
 		return fmt.Errorf("storing drill %q: %w", rep.ID, err)
 	}
 	return nil
+}
+
+// thinned keeps every second moment; each has one point per host.
+func thinned(points []Point, hosts int) []Point {
+	hosts = max(hosts, 1)
+	var out []Point
+	for i, p := range points {
+		if i/hosts%2 == 1 {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func (d *run) snapshot() Report {
