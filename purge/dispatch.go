@@ -287,6 +287,7 @@ func (s *Service) claim(ctx context.Context, r Record, provider string) (*claim,
 			return nil, s.cfg.LeaseTTL / 3
 		}
 		if err == nil {
+			s.doubt(r.ID)
 			if err := s.share(ctx, r.ID); err != nil {
 				s.log.Debug("purge not shared yet", "purge_id", r.ID, "err", err)
 			}

@@ -239,7 +239,7 @@ type cdn struct {
 	name string
 	caps providers.Capabilities
 	// script decides about a call, from 1; nil takes everything. applied says whether the purge
-	// runs; it is independent of the answer, as on a network.
+	// runs; it is independent of the answer, as on a network. It is called concurrently.
 	script func(call int, b providers.Batch) (applied bool, r providers.Receipt, err error)
 
 	mu      sync.Mutex // guards all below
@@ -271,11 +271,11 @@ func (c *cdn) Capabilities() providers.Capabilities { return c.caps }
 func (c *cdn) Purge(ctx context.Context, b providers.Batch) (providers.Receipt, error) {
 	c.mu.Lock()
 	c.calls = append(c.calls, b)
-	n := len(c.calls)
+	n, script := len(c.calls), c.script
 	c.mu.Unlock()
 	applied, receipt, err := true, providers.Receipt{Ref: fmt.Sprintf("%s-%d", c.name, n)}, error(nil)
-	if c.script != nil {
-		applied, receipt, err = c.script(n, b)
+	if script != nil {
+		applied, receipt, err = script(n, b)
 	}
 	if applied {
 		c.mu.Lock()
@@ -283,6 +283,13 @@ func (c *cdn) Purge(ctx context.Context, b providers.Batch) (providers.Receipt, 
 		c.mu.Unlock()
 	}
 	return receipt, err
+}
+
+// mend makes the provider take everything from now on.
+func (c *cdn) mend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.script = nil
 }
 
 func (c *cdn) callCount() int {

@@ -26,6 +26,7 @@ type entry struct {
 	saved   int           // the version that the local store has
 	saving  chan struct{} // not nil while a write is under way; closed when it ends
 	shared  int           // the version that the shared store is known to have
+	seen    uint64        // the revision in the shared store that was read last
 	changed chan struct{} // closed at the next change
 }
 
@@ -254,8 +255,10 @@ func (s *Service) load(ctx context.Context) error {
 			s.log.Error("unreadable purge found", "key", e.Key, "err", err)
 			continue
 		}
-		if both, err := stored(ctx, s.cfg.Local, r.ID); err == nil {
-			r = both
+		if done, err := s.cfg.Local.Get(ctx, donePrefix+r.ID); err == nil {
+			if other, err := decode(done.Value); err == nil {
+				r = Merge(r, other)
+			}
 		}
 		if !r.Final() {
 			s.insert(r, true, false)

@@ -29,15 +29,13 @@ func Merge(a, b Record) Record {
 	return out
 }
 
-// compareHeads orders the parts of a record that never change. They differ only when two
-// nodes took one idempotency key while they could not see each other: the earlier stays.
+// compareHeads orders the parts of a record that never change. They differ only when a purge
+// was accepted twice under one idempotency key, by nodes that could not see each other: the
+// earlier stays. What was asked is the same then.
 func compareHeads(a, b Record) int {
-	a.Deliveries, b.Deliveries = nil, nil
-	a.Replicated, b.Replicated = false, false
-	if c := a.AcceptedAt.Compare(b.AcceptedAt); c != 0 {
-		return c
-	}
-	return compareText(a, b)
+	return cmp.Or(a.AcceptedAt.Compare(b.AcceptedAt), strings.Compare(a.AcceptedBy, b.AcceptedBy),
+		strings.Compare(a.Request.Actor, b.Request.Actor),
+		strings.Compare(a.Request.Reason, b.Request.Reason))
 }
 
 func mergeDelivery(a, b Delivery) Delivery {
@@ -62,9 +60,8 @@ func mergeDelivery(a, b Delivery) Delivery {
 
 // comparePlans orders what planning decided about a delivery.
 func comparePlans(a, b Delivery) int {
-	a = Delivery{Form: a.Form, Reason: a.Reason, Kind: a.Kind, Soft: a.Soft}
-	b = Delivery{Form: b.Form, Reason: b.Reason, Kind: b.Kind, Soft: b.Soft}
-	return compareText(a, b)
+	return cmp.Or(cmp.Compare(a.Form, b.Form), cmp.Compare(a.Kind, b.Kind),
+		strings.Compare(a.Reason, b.Reason), compareText(a.Soft, b.Soft))
 }
 
 func compareParts(a, b Part) int {
@@ -87,7 +84,10 @@ func compareProblems(a, b Problem) int {
 
 // compareText breaks ties: any order will do that every node computes alike. Nearly always
 // both sides are equal.
-func compareText[T any](a, b T) int {
+func compareText[T comparable](a, b T) int {
+	if a == b {
+		return 0
+	}
 	x, _ := json.Marshal(a) // strings, numbers and times of records always marshal
 	y, _ := json.Marshal(b)
 	return strings.Compare(string(x), string(y))

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pointsman/internal/store"
 	"pointsman/providers"
 	"pointsman/purge"
 )
@@ -89,13 +88,7 @@ func TestAPurgeThatTheJournalRefusesIsNeverAcknowledged(t *testing.T) {
 func TestADeliveryGoesOnWhileTheDiskIsFullAndIsJournaledLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCDN("one")
-		n := start(t, purge.Config{})
-		if err := n.SetTargets([]purge.Target{{Provider: c}}); err != nil {
-			t.Fatal(err)
-		}
-		c.script = func(int, providers.Batch) (bool, providers.Receipt, error) {
-			return true, providers.Receipt{}, nil
-		}
+		n := start(t, purge.Config{}, c)
 		n.stop()
 		st := submit(t, n.Service, tags("x"))
 		again := start(t, purge.Config{Local: n.local}, c)
@@ -182,35 +175,70 @@ func TestARequestOfTooManyCallsIsRefused(t *testing.T) {
 	})
 }
 
-// The greatest record that a request can lead to must fit the store, with room for whatever
-// providers write into it.
-func TestTheGreatestRecordFitsTheStore(t *testing.T) {
+// What a request may become is bounded when it is accepted, by 350 bytes for each batch; what
+// providers write into a record must keep to that.
+func TestTheStateOfABatchStaysWithinItsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var cdns []*cdn
-		for i := range 2 {
-			c := newCDN(fmt.Sprint("p", i))
-			c.caps = full(1)
-			c.script = func(call int, _ providers.Batch) (bool, providers.Receipt, error) {
-				return true, providers.Receipt{Ref: strings.Repeat("<", 500),
-					Estimate: time.Hour}, nil
+		c := newCDN("one")
+		c.caps = full(1)
+		c.script = func(call int, _ providers.Batch) (bool, providers.Receipt, error) {
+			if call <= 3 {
+				e := failing(providers.Transient, 0)
+				e.Message = strings.Repeat("\x01", 5000)
+				return false, providers.Receipt{}, e
 			}
-			cdns = append(cdns, c)
+			return true, providers.Receipt{Ref: strings.Repeat("\"<é", 500),
+				Estimate: 50 * time.Hour}, nil
 		}
-		n := start(t, purge.Config{}, cdns...)
-		if _, err := n.Submit(t.Context(), tags(strings.Repeat(`"`, 1000))); err != nil {
-			t.Error(err)
-		}
+		n := start(t, purge.Config{}, c)
+		n.stop()
 		var items []string
-		for i := range 1000 {
-			items = append(items, fmt.Sprintf("&%0254d", i))
+		for i := range 200 {
+			items = append(items, fmt.Sprint(i))
 		}
-		st := submit(t, n.Service, tags(items...))
-		time.Sleep(time.Minute)
-		e, err := n.local.Get(t.Context(), "purge/open/"+st.ID)
-		if err != nil || len(e.Value) > store.MaxValueBytes {
-			t.Errorf("%d bytes, %v", len(e.Value), err)
+		id := submit(t, n.Service, tags(items...)).ID
+		before, err := n.local.Get(t.Context(), "purge/open/"+id)
+		if err != nil {
+			t.Fatal(err)
 		}
-		t.Logf("%d bytes", len(e.Value))
+		start(t, purge.Config{Local: n.local, Deadline: 100 * time.Hour}, c)
+		time.Sleep(20 * time.Minute)
+		after, err := n.local.Get(t.Context(), "purge/open/"+id)
+		if err != nil || c.callCount() < 203 {
+			t.Fatalf("%d calls, %v", c.callCount(), err)
+		}
+		if grown := (len(after.Value) - len(before.Value)) / len(items); grown > 350 {
+			t.Errorf("each batch added %d bytes", grown)
+		}
+	})
+}
+
+func TestItemsThatEncodingMakesTooLongAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, purge.Config{}, newCDN("one"))
+		var items []string
+		for i := range 255 { // within the bytes allowed, but JSON doubles each quote
+			items = append(items, strings.Repeat(`"`, 1000)+fmt.Sprint(i))
+		}
+		if _, err := n.Submit(t.Context(), tags(items...)); err != nil {
+			t.Errorf("twice 255 kB fits: %v", err)
+		}
+		one := newCDN("one")
+		one.caps = full(1)
+		if err := n.SetTargets([]purge.Target{{Provider: one}}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 700 {
+			items = append(items, fmt.Sprint("x", i))
+		}
+		two := newCDN("two")
+		two.caps = full(1)
+		if err := n.SetTargets([]purge.Target{{Provider: one}, {Provider: two}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Submit(t.Context(), tags(items...)); !errors.Is(err, purge.ErrInvalid) {
+			t.Errorf("1910 calls on top do not: %v", err)
+		}
 	})
 }
 
@@ -339,12 +367,8 @@ func TestUnknownPurgesAreNotFound(t *testing.T) {
 func TestTooManyUnfinishedPurgesAreRefusedAndNoneIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCDN("one")
-		broken := true
 		c.script = func(int, providers.Batch) (bool, providers.Receipt, error) {
-			if broken {
-				return false, providers.Receipt{}, failing(providers.Transient, 0)
-			}
-			return true, providers.Receipt{}, nil
+			return no(providers.Transient, 0)
 		}
 		n := start(t, purge.Config{MaxOpen: 3}, c)
 		for i := range 3 {
@@ -354,7 +378,7 @@ func TestTooManyUnfinishedPurgesAreRefusedAndNoneIsLost(t *testing.T) {
 			t.Errorf("the fourth: %v", err)
 		}
 		n.stop()
-		broken = false
+		c.mend()
 		n = start(t, purge.Config{MaxOpen: 3, Local: n.local}, c)
 		time.Sleep(5 * time.Minute)
 		list, err := n.List(t.Context(), 0)

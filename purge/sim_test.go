@@ -13,7 +13,7 @@ import (
 	"pointsman/purge"
 )
 
-const simSeeds = 300
+const simSeeds = 200
 
 // world is a cluster of one or two nodes, their disks, the store that they share and three
 // providers, all of which fail as a seed says.
@@ -54,7 +54,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	if seed%2 == 1 {
 		w.shared, names = newMemory(), []string{"a", "b"}
 	}
-	for i := range 3 {
+	for i := range 2 {
 		w.cdns = append(w.cdns, w.newCDN(fmt.Sprint("p", i)))
 	}
 	for _, name := range names {
@@ -97,7 +97,7 @@ func (w *world) newCDN(name string) *cdn {
 
 func (w *world) boot(n *simNode, disk *memory) {
 	n.dead = &atomic.Bool{}
-	c := purge.Config{Node: n.name, Local: disk, Deadline: time.Hour, Tick: 5 * time.Second,
+	c := purge.Config{Node: n.name, Local: disk, Deadline: 20 * time.Minute, Tick: 10 * time.Second,
 		Rand: rand.New(rand.NewPCG(w.random.Uint64(), 1))}
 	if w.shared != nil {
 		c.Shared = w.shared
@@ -216,7 +216,7 @@ func TestEveryAcknowledgedPurgeEndsHoweverEverythingFails(t *testing.T) {
 	for seed := range uint64(simSeeds) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, seed)
-			for i := range 15 {
+			for i := range 8 {
 				w.submit(i)
 				time.Sleep(time.Duration(w.random.IntN(60_000)) * time.Millisecond)
 				w.trouble()
@@ -227,7 +227,7 @@ func TestEveryAcknowledgedPurgeEndsHoweverEverythingFails(t *testing.T) {
 			if w.shared != nil {
 				w.shared.setFault(nil)
 			}
-			time.Sleep(75 * time.Minute) // past every deadline
+			time.Sleep(30 * time.Minute) // past every deadline
 			w.check(seed)
 			acked, refused = acked+len(w.acked), refused+w.refuse
 			for _, a := range w.acked {
@@ -244,7 +244,7 @@ func TestEveryAcknowledgedPurgeEndsHoweverEverythingFails(t *testing.T) {
 	}
 	t.Logf("%d acknowledged, %d refused; deliveries: %d taken, %d failed",
 		acked, refused, taken, failed)
-	if acked < simSeeds*8 || refused == 0 || failed == 0 || taken < failed {
+	if acked < simSeeds*5 || refused == 0 || failed == 0 || taken < failed {
 		t.Errorf("the worlds are too quiet or too dead to prove anything: %d acknowledged, "+
 			"%d refused, %d taken, %d failed", acked, refused, taken, failed)
 	}

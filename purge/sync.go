@@ -1,10 +1,10 @@
 package purge
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"pointsman/internal/store"
@@ -123,6 +123,16 @@ func (s *Service) share(ctx context.Context, id string) error {
 	return fmt.Errorf("sharing purge %s: %w", id, store.ErrConflict)
 }
 
+// doubt makes the next share read the shared store whatever is believed of it: who claims a
+// delivery must know what its last holder did.
+func (s *Service) doubt(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.open[id]; ok {
+		e.shared = -1
+	}
+}
+
 // absorb joins another node's copy into the one in memory; it reports whether that told us
 // anything new.
 func (s *Service) absorb(other Record) bool {
@@ -188,9 +198,7 @@ func (s *Service) putShared(ctx context.Context, r Record, revision uint64) erro
 // same reports whether two records say the same of the purge; where a copy lies is no part.
 func same(a, b Record) bool {
 	a.Replicated, b.Replicated = false, false
-	x, errX := encode(a)
-	y, errY := encode(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
+	return reflect.DeepEqual(a, b)
 }
 
 // keepInStep compares with the shared store at the start, when a watch hints at a change, each
@@ -198,15 +206,21 @@ func same(a, b Record) bool {
 // tenth of its time on it.
 func (s *Service) keepInStep(ctx context.Context) {
 	hints := s.cfg.Shared.Watch(ctx, openPrefix)
-	full := time.Duration(0)
+	var last time.Time // of an exchange that took nothing for granted
 	for {
 		began := time.Now()
-		if err := s.exchange(ctx); err != nil && ctx.Err() == nil {
+		whole := s.away.Load() || began.Sub(last) >= s.cfg.SyncEvery
+		err := s.exchange(ctx, whole)
+		if err != nil && ctx.Err() == nil {
 			s.log.Debug("purges not exchanged", "err", err)
 		}
+		if whole && err == nil {
+			last = began
+		}
 		rest := max(s.cfg.Tick, 10*time.Since(began))
-		if full = s.cfg.SyncEvery; s.away.Load() {
-			full = rest
+		next := s.cfg.SyncEvery
+		if err != nil {
+			next = rest
 		}
 		if !pause(ctx, rest) {
 			return
@@ -218,14 +232,16 @@ func (s *Service) keepInStep(ctx context.Context) {
 			if !open {
 				hints = nil // the watch has ended; polling goes on
 			}
-		case <-time.After(max(full-rest, 0)):
+		case <-time.After(max(next-rest, 0)):
 		}
 	}
 }
 
 // exchange joins every unfinished purge here with every one there. What is missing on a side
-// is added to it; an empty answer removes nothing.
-func (s *Service) exchange(ctx context.Context) error {
+// is added to it; an empty answer removes nothing. Unless whole is true it passes over what has
+// the revision that was seen last: a store that lost its data may number anew, so now and then
+// all is read.
+func (s *Service) exchange(ctx context.Context, whole bool) error {
 	var list []store.Entry
 	err := s.call(ctx, func(ctx context.Context, from store.Store) error {
 		var err error
@@ -236,6 +252,9 @@ func (s *Service) exchange(ctx context.Context) error {
 		return fmt.Errorf("listing shared purges: %w", err)
 	}
 	for _, e := range list {
+		if !whole && s.seen(e, false) {
+			continue
+		}
 		r, err := decode(e.Value)
 		if err != nil || e.Key != openPrefix+r.ID {
 			s.metrics.unreadable()
@@ -245,6 +264,7 @@ func (s *Service) exchange(ctx context.Context) error {
 		if err := s.receive(ctx, r, e.Revision); err != nil {
 			return err
 		}
+		s.seen(e, true)
 	}
 	s.forget(list)
 	for _, id := range s.openIDs() {
@@ -257,6 +277,20 @@ func (s *Service) exchange(ctx context.Context) error {
 		s.retire(id)
 	}
 	return nil
+}
+
+// seen reports whether a shared entry is the one that was read last, and notes it if asked to.
+func (s *Service) seen(of store.Entry, note bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.open[of.Key[len(openPrefix):]]
+	if !ok {
+		return false
+	}
+	if note {
+		e.seen = of.Revision
+	}
+	return e.seen == of.Revision
 }
 
 // forget takes back that the shared store has a purge which it did not list: it may have lost
