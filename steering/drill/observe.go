@@ -150,7 +150,7 @@ type looker struct {
 func (l *looker) look(ctx context.Context) seen {
 	r, d := l.runner, l.run
 	now, table := r.cfg.Now(), r.cfg.Table()
-	rep := d.snapshot()
+	rep := d.brief()
 	s := seen{now: now, usable: r.cfg.Usable(rep.Plan.Backend)}
 	s.gone, s.back = d.base.gone(table, rep.Plan.Backend), d.base.back(table, rep.Plan.Backend)
 	s.share = !s.gone
@@ -214,7 +214,7 @@ func (r *Runner) counts(d *run) map[string][2]uint64 {
 	if r.cfg.Served == nil {
 		return out
 	}
-	backend := d.snapshot().Plan.Backend
+	backend := d.brief().Plan.Backend
 	for _, s := range r.cfg.Served() {
 		c := out[s.Host]
 		c[1] += s.Count

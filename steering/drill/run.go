@@ -75,7 +75,7 @@ type fault struct {
 	until           time.Time
 }
 
-// run is a drill in hand. report is guarded by mu; the rest is set once.
+// run is a drill in hand. report is guarded by mu, but for its ID; the rest is set once.
 type run struct {
 	lease store.Lease
 	base  baseline
@@ -179,7 +179,7 @@ func (r *Runner) Stop(ctx context.Context, id, actor string) (Report, error) {
 	r.mu.Lock()
 	d := r.current
 	r.mu.Unlock()
-	if d == nil || d.snapshot().ID != id {
+	if d == nil || d.report.ID != id {
 		return r.stopElsewhere(ctx, id, actor)
 	}
 	select {
@@ -362,5 +362,14 @@ func (d *run) snapshot() Report {
 	defer d.mu.Unlock()
 	rep := d.report
 	rep.Points = slices.Clone(rep.Points)
+	return rep
+}
+
+// brief is a snapshot without the curve, which can be long.
+func (d *run) brief() Report {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rep := d.report
+	rep.Points = nil
 	return rep
 }

@@ -423,15 +423,16 @@ func TestAReportTooLongForTheStoreIsThinnedNotLost(t *testing.T) {
 		w := newWorld(t)
 		n := w.start("n1")
 		s := spec()
-		for i := range 12 { // 13 names with shares each second for ten minutes
+		long := strings.Repeat(strings.Repeat("x", 60)+".", 3)
+		for i := range 12 { // 13 names with shares each second for four minutes
 			h := s.Hosts[0]
-			h.Name = fmt.Sprintf("a-rather-long-name-of-a-host-%d.test.", i)
+			h.Name = fmt.Sprintf("%shost-%d.test.", long, i)
 			s.Hosts = append(s.Hosts, h)
 		}
 		if err := n.engine.SetSpec(s); err != nil {
 			t.Fatal(err)
 		}
-		rep := n.end(n.begin(10 * time.Minute).ID)
+		rep := n.end(n.begin(4 * time.Minute).ID)
 		if rep.State != drill.Done {
 			t.Fatalf("it ended %s: %s", rep.State, rep.Message)
 		}
