@@ -1,0 +1,54 @@
+package steering
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Variants returns every answer that a host can give under its spec, whatever shares, health
+// and overrides say: one decision for each backend of its pools, ordered by backend. Reason and
+// Scope are those of no query and empty. It is nil when the name isn't steered. The slice is
+// the caller's own; what it refers to belongs to the table: read only.
+func (t *Table) Variants(host string) []Decision {
+	c := t.compiler
+	h := c.hosts[host]
+	if h == nil {
+		return nil
+	}
+	var out []Decision
+	for _, pool := range h.Pools {
+		for _, m := range c.pools[pool] {
+			at, found := slices.BinarySearchFunc(out, m.Backend, func(d Decision, b string) int {
+				return cmp.Compare(d.Backend, b)
+			})
+			if found {
+				continue
+			}
+			a := c.answers[m.Backend]
+			out = slices.Insert(out, at, Decision{Host: host, Backend: m.Backend, Pool: pool,
+				CNAME: a.cname, V4: a.v4, V6: a.v6, TTL: uint32(h.TTL.Seconds())})
+		}
+	}
+	return out
+}
+
+// SameVariants reports whether two tables have the same hosts with the same variants. For
+// tables of one spec, which a change of health, shares or overrides leaves alone, it looks no
+// further. A nil table has no variants.
+func (t *Table) SameVariants(o *Table) bool {
+	if t == nil || o == nil {
+		return t == o
+	}
+	if t.compiler.in.Spec == o.compiler.in.Spec {
+		return true
+	}
+	return slices.Equal(t.hosts, o.hosts) && !slices.ContainsFunc(t.hosts, func(h string) bool {
+		return !slices.EqualFunc(t.Variants(h), o.Variants(h), sameAnswer)
+	})
+}
+
+// sameAnswer compares what clients see of two decisions, and by which name they are known.
+func sameAnswer(a, b Decision) bool {
+	return a.Backend == b.Backend && a.CNAME == b.CNAME && a.TTL == b.TTL &&
+		slices.Equal(a.V4, b.V4) && slices.Equal(a.V6, b.V6)
+}
