@@ -14,18 +14,12 @@ import (
 func newProviders() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
-		Use: "providers", Short: "List the providers and what each can purge", Args: cobra.NoArgs,
+		Use: "providers", Short: "List the providers and what each can purge", Args: takes(),
+		Example: "  pointsman providers",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ask(cmd, f, func(ctx context.Context, c *api.Client) ([]api.Provider, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) ([]api.Provider, error) {
 				return c.Providers(ctx)
-			})
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), list)
-			}
-			return writeProviders(cmd, list)
+			}, func(list []api.Provider) error { return writeProviders(cmd, list) })
 		},
 	}
 	f.bind(c)
@@ -44,71 +38,83 @@ func writeProviders(cmd *cobra.Command, list []api.Provider) error {
 		if err := json.Unmarshal(p.Capabilities, &caps); err != nil {
 			return fmt.Errorf("decoding the capabilities of %s: %w", p.Name, err)
 		}
-		fmt.Fprintf(t, "%s\t%s", p.Name, p.Vendor)
+		row := []any{p.Name, p.Vendor}
 		for _, k := range kinds {
-			cell := "-"
+			cell := "no"
 			if kc := caps.Kinds[k]; kc.Native {
 				cell = fmt.Sprintf("%d a call", kc.MaxBatch)
 				if kc.Soft {
 					cell += ", soft too"
 				}
 			}
-			fmt.Fprintf(t, "\t%s", cell)
+			row = append(row, cell)
 		}
-		fmt.Fprintln(t)
+		t.add(row...)
 	}
-	return t.Flush()
+	return t.flush("no providers")
 }
 
 func newAudit() *cobra.Command {
 	f := &clientFlags{}
 	limit := 20
 	c := &cobra.Command{
-		Use: "audit", Short: "List who did what, newest first", Args: cobra.NoArgs,
+		Use: "audit", Short: "List who did what, newest first", Args: takes(),
+		Example: "  pointsman audit --limit 100",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ask(cmd, f, func(ctx context.Context, c *api.Client) ([]api.AuditEntry, error) {
-				return c.Audit(ctx, limit)
-			})
-			if err != nil {
+			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), list)
-			}
-			t := table(cmd.OutOrStdout(), "AT NODE ACTOR FROM ACTION TARGET REASON")
-			for _, e := range list {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339),
-					e.Node, e.Actor, e.From, e.Action, e.Target, e.Reason)
-			}
-			return t.Flush()
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) ([]api.AuditEntry, error) {
+				return c.Audit(ctx, limit)
+			}, func(list []api.AuditEntry) error {
+				t := table(cmd.OutOrStdout(), "AT NODE ACTOR FROM ACTION TARGET REASON")
+				for _, e := range list {
+					t.add(e.At.UTC().Format(time.RFC3339), e.Node, e.Actor, e.From, e.Action,
+						e.Target, e.Reason)
+				}
+				return t.flush("no entries")
+			})
 		},
 	}
 	f.bind(c)
-	c.Flags().IntVar(&limit, "limit", limit, "most entries to list")
+	bindLimit(c, &limit)
 	return c
+}
+
+// bindLimit adds the flag that bounds a list.
+func bindLimit(c *cobra.Command, limit *int) {
+	c.Flags().IntVar(limit, "limit", *limit, "most entries to list, `N` from 1 to 1000")
+}
+
+func checkLimit(n int) error {
+	if n < 1 || n > 1000 {
+		return usagef("--limit %d: want 1 to 1000", n)
+	}
+	return nil
 }
 
 func newReload() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
 		Use: "reload", Short: "Make the node read its config again: all of it, or nothing",
-		Args: cobra.NoArgs,
+		Long: "Make the node read its config again. Either all of it is in force afterwards, or nothing\n" +
+			"has changed and every mistake is listed. Exit codes: 0 in force, 2 refused.",
+		Example: "  pointsman reload",
+		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.Reloaded, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) (api.Reloaded, error) {
 				return c.Reload(ctx)
+			}, func(r api.Reloaded) error {
+				for _, w := range r.Warnings {
+					fmt.Fprintf(cmd.OutOrStdout(), "warning: %s\n", clean(w))
+				}
+				what := "unchanged"
+				if r.Changed {
+					what = "new"
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "config %s in force (%s)\n", short(r.ConfigHash), what)
+				return nil
 			})
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			for _, w := range r.Warnings {
-				fmt.Fprintf(cmd.OutOrStdout(), "warning: %s\n", w)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "config %s in force (changed: %t)\n",
-				short(r.ConfigHash), r.Changed)
-			return nil
 		},
 	}
 	f.bind(c)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +25,9 @@ const (
 	envTokenFile = "POINTSMAN_TOKEN_FILE"
 )
 
+// askLimit is how long one exchange with a node may take.
+const askLimit = 15 * time.Second
+
 // clientFlags are the flags of every subcommand that talks to a running node.
 type clientFlags struct {
 	admin, tokenFile, caFile string
@@ -33,30 +36,49 @@ type clientFlags struct {
 
 // bind adds the flags to a command.
 func (f *clientFlags) bind(c *cobra.Command) *clientFlags {
-	c.Flags().StringVar(&f.admin, "admin", envOr(envAdmin, "http://127.0.0.1:8053"),
-		"address of the node's admin API ($"+envAdmin+")")
-	c.Flags().StringVar(&f.tokenFile, "token-file", os.Getenv(envTokenFile),
-		"file that holds the API token ($"+envTokenFile+")")
-	c.Flags().StringVar(&f.caFile, "ca-file", "", "PEM file of the CA that signed the node's certificate")
-	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	fl := c.Flags()
+	fl.StringVar(&f.admin, "admin", envOr(envAdmin, "http://127.0.0.1:8053"),
+		"`URL` of the node's admin API, or $"+envAdmin)
+	fl.StringVar(&f.tokenFile, "token-file", os.Getenv(envTokenFile),
+		"`FILE` that holds the API token, or $"+envTokenFile)
+	fl.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of the CA that signed the node's certificate")
+	fl.BoolVar(&f.json, "json", false, "print JSON")
 	return f
 }
 
 // client builds the admin API's client from the flags.
 func (f *clientFlags) client() (*api.Client, error) {
+	base := f.admin
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
 	var token secret.String
 	if f.tokenFile != "" {
 		b, err := os.ReadFile(f.tokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading the token: %w", err)
+			return nil, usagef("--token-file: %w", err)
 		}
-		token = secret.New(strings.TrimSpace(string(b)))
+		if token = secret.New(strings.TrimSpace(string(b))); token.IsZero() {
+			return nil, usagef("--token-file %s: it is empty", f.tokenFile)
+		}
+		if u, err := url.Parse(base); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+			return nil, usagef("--admin %s would carry the token unencrypted: use https", f.admin)
+		}
 	}
 	hc, err := f.httpClient()
 	if err != nil {
 		return nil, err
 	}
-	return api.New(api.Config{BaseURL: f.admin, Token: token, HTTPClient: hc})
+	c, err := api.New(api.Config{BaseURL: base, Token: token, HTTPClient: hc})
+	if err != nil {
+		return nil, usagef("--admin %q: want http://HOST:PORT or https://HOST:PORT", f.admin)
+	}
+	return c, nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && ip.Unmap().IsLoopback())
 }
 
 func (f *clientFlags) httpClient() (*http.Client, error) {
@@ -65,11 +87,11 @@ func (f *clientFlags) httpClient() (*http.Client, error) {
 	}
 	pem, err := os.ReadFile(f.caFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CA: %w", err)
+		return nil, usagef("--ca-file: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("reading the CA %s: it holds no certificate", f.caFile)
+		return nil, usagef("--ca-file %s: it holds no PEM certificate", f.caFile)
 	}
 	tr := http.DefaultTransport.(*http.Transport).Clone()
 	tr.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
@@ -80,60 +102,45 @@ func (f *clientFlags) httpClient() (*http.Client, error) {
 
 // ask runs one exchange with the node under a deadline.
 func ask[T any](
-	cmd *cobra.Command, f *clientFlags, do func(context.Context, *api.Client) (T, error),
+	ctx context.Context, f *clientFlags, do func(context.Context, *api.Client) (T, error),
 ) (T, error) {
 	var zero T
 	c, err := f.client()
 	if err != nil {
 		return zero, err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 15*time.Second)
+	limited, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	return do(ctx, c)
-}
-
-// printJSON writes v as indented JSON.
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
-// table starts an aligned table with a head; the caller writes tab-separated rows and flushes.
-func table(w io.Writer, head string) *tabwriter.Writer {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, strings.ReplaceAll(head, " ", "\t"))
-	return t
-}
-
-// age says how long ago something was, for people: 850ms, 12s, 3m10s, 5h2m, 3d4h.
-func age(now, t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return span(now.Sub(t))
-}
-
-// span prints a duration with at most two units.
-func span(d time.Duration) string {
-	d = max(d, 0)
+	got, err := do(limited, c)
 	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	case err == nil || stated(err):
+	case ctx.Err() != nil:
+		err = fmt.Errorf("interrupted: %w", err)
+	default:
+		err = fmt.Errorf("%w\nIs the node running, with its admin API there? "+
+			"Another address: --admin URL or $%s", err, envAdmin)
 	}
-	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+	return got, err
 }
 
-func envOr(name, fallback string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
+// stated reports whether an error is the node's own word; any other one means that the node
+// was not reached or not understood.
+func stated(err error) bool {
+	var p *api.Problem
+	return errors.As(err, &p)
+}
+
+// tell asks the node and prints its answer: as JSON when that is wanted, or else by show.
+func tell[T any](
+	cmd *cobra.Command, f *clientFlags, do func(context.Context, *api.Client) (T, error),
+	show func(T) error,
+) error {
+	got, err := ask(cmd.Context(), f, do)
+	if err != nil {
+		return err
 	}
-	return fallback
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), got)
+	}
+	return show(got)
 }

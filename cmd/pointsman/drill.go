@@ -11,11 +11,19 @@ import (
 	"pointsman/internal/admin/api"
 )
 
+const (
+	drillPoll = time.Second      // how often a drill is looked at
+	drillAway = 30 * time.Second // how long the node may be away before nobody looks any more
+)
+
 func newDrill() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "drill",
 		Short: "Prove on a quiet day that failover works",
+		Example: "  pointsman drill start --backend fastly --for 2m\n" +
+			"  pointsman drill status",
 	}
+	asGroup(c)
 	c.AddCommand(newDrillStart(), newDrillStatus(), newDrillStop())
 	return c
 }
@@ -28,15 +36,19 @@ func newDrillStart() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "start",
 		Short: "Make a backend's probes fail at the source and measure what follows",
-		Long: "Makes one backend's probes fail at the source, measures the time to detect and to shift\n" +
-			"and the shares over time, stops by itself, restores, and writes a report. Users are moved\n" +
-			"off the backend while it runs. A guard refuses or aborts it when too little healthy\n" +
-			"capacity would remain.",
+		Long: "Make one backend's probes fail at the source, measure the time to detect and to shift and\n" +
+			"the shares over time, stop by itself, restore, and print a report. Users are moved off the\n" +
+			"backend while it runs. A guard refuses or aborts it when too little healthy capacity would\n" +
+			"remain. Ctrl-C ends it early and waits until everything is restored.\n\n" +
+			"Exit codes: 0 everything shifted and came back, 1 refused, aborted or failed, 2 usage.",
 		Example: "  pointsman drill start --backend fastly --for 2m",
-		Args:    cobra.NoArgs,
+		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if r.MinHealthy < 0 || r.MinHealthy > 1 {
+				return usagef("--min-healthy %g: want a part of 1, from 0 to 1", r.MinHealthy)
+			}
 			r.For, r.Confirm, r.Actor = lasts.String(), r.Backend, actor()
-			d, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
+			d, err := ask(cmd.Context(), f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
 				return c.StartDrill(ctx, r)
 			})
 			if err != nil {
@@ -45,63 +57,68 @@ func newDrillStart() *cobra.Command {
 			if detach {
 				return printDrill(cmd, f, d)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "drill %s on %s runs until %s; Ctrl-C stops and restores\n",
-				d.ID, d.Backend, d.Ends.Format(time.TimeOnly))
+			fmt.Fprintf(cmd.ErrOrStderr(), "drill %s on %s runs for %s; Ctrl-C stops and restores\n",
+				clean(d.ID), clean(d.Backend), span(lasts))
 			return followDrill(cmd, f, d)
 		},
 	}
 	f.bind(c)
-	c.Flags().StringVar(&r.Backend, "backend", "", "the backend to fail (required)")
-	c.Flags().DurationVar(&lasts, "for", 2*time.Minute, "how long its probes fail")
-	c.Flags().StringVar(&r.Reason, "reason", "drill", "why; goes into the audit log")
+	c.Flags().StringVar(&r.Backend, "backend", "", "`BACKEND` to fail (required)")
+	c.Flags().DurationVar(&lasts, "for", 2*time.Minute, "`DURATION` for which its probes fail, 5s to 30m")
+	c.Flags().StringVar(&r.Reason, "reason", "drill", "`TEXT` for the audit log")
 	c.Flags().Float64Var(&r.MinHealthy, "min-healthy", 0,
-		"share of the other backends' weight that must be healthy, 0 to 1 (default: the node's 0.25)")
+		"`PART` of the present shares that must stay with other healthy backends, 0 to 1 (default 0.25)")
 	c.Flags().BoolVar(&detach, "detach", false, "return at once; see: pointsman drill status ID")
 	_ = c.MarkFlagRequired("backend")
 	return c
 }
 
-// followDrill polls a drill to its end. An interrupt stops the drill, which restores.
+// followDrill tells of a drill until its end. An interrupt stops the drill, and its end is
+// waited for nevertheless: a second interrupt ends this process and leaves the rest to the node.
 func followDrill(cmd *cobra.Command, f *clientFlags, d api.Drill) error {
-	c, err := f.client()
-	if err != nil {
-		return err
-	}
-	tick := time.NewTicker(time.Second)
+	ctx := context.WithoutCancel(cmd.Context())
+	interrupted := cmd.Context().Done()
+	tick := time.NewTicker(drillPoll)
 	defer tick.Stop()
-	last := ""
+	last, reached := "", time.Now()
 	for {
+		do := func(ctx context.Context, c *api.Client) (api.Drill, error) { return c.Drill(ctx, d.ID) }
 		select {
-		case <-cmd.Context().Done():
-			return stopDrill(cmd, f, c, d.ID)
+		case <-interrupted:
+			interrupted = nil
+			fmt.Fprintln(cmd.ErrOrStderr(), "stopping the drill; Ctrl-C again leaves that to the node")
+			do = func(ctx context.Context, c *api.Client) (api.Drill, error) { return c.StopDrill(ctx, d.ID) }
 		case <-tick.C:
 		}
-		d, err = c.Drill(cmd.Context(), d.ID)
-		if err != nil && cmd.Context().Err() == nil {
-			return fmt.Errorf("following drill (it goes on and restores by itself): %w", err)
+		now, err := ask(ctx, f, do)
+		switch {
+		case err == nil:
+			d, reached = now, time.Now()
+		case stated(err) || time.Since(reached) > drillAway:
+			return fmt.Errorf("following drill %s (it ends and restores by itself): %w", d.ID, err)
+		default:
+			continue // away for a moment
 		}
-		if line := d.State + ": " + d.Message; line != last && d.State != "" {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s  %s\n", time.Now().Format(time.TimeOnly), line)
+		if line := d.State + ": " + d.Message; line != last {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s  %s\n", time.Now().Format(time.TimeOnly), clean(line))
 			last = line
 		}
 		if drillEnded(d) {
-			return printDrill(cmd, f, d)
+			return errors.Join(printDrill(cmd, f, d), drillExit(d))
 		}
 	}
-}
-
-func stopDrill(cmd *cobra.Command, f *clientFlags, c *api.Client, id string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), 10*time.Second)
-	defer cancel()
-	d, err := c.StopDrill(ctx, id)
-	if err != nil {
-		return fmt.Errorf("stopping drill %s (it ends by itself at its time): %w", id, err)
-	}
-	return printDrill(cmd, f, d)
 }
 
 func drillEnded(d api.Drill) bool {
 	return d.State == "done" || d.State == "aborted" || d.State == "failed"
+}
+
+// drillExit is the error of a drill that did not prove what it should.
+func drillExit(d api.Drill) error {
+	if d.State == "done" {
+		return nil
+	}
+	return fmt.Errorf("drill %s: %s", d.State, d.Message)
 }
 
 func printDrill(cmd *cobra.Command, f *clientFlags, d api.Drill) error {
@@ -109,46 +126,40 @@ func printDrill(cmd *cobra.Command, f *clientFlags, d api.Drill) error {
 		return printJSON(cmd.OutOrStdout(), d)
 	}
 	if d.Markdown != "" {
-		fmt.Fprintln(cmd.OutOrStdout(), d.Markdown)
-	} else {
-		fmt.Fprintf(cmd.OutOrStdout(), "drill %s on %s: %s %s\n", d.ID, d.Backend, d.State, d.Message)
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), cleanLines(d.Markdown))
+		return err
 	}
-	if d.State == "aborted" || d.State == "failed" {
-		return exitError{exitFailed, errors.New("drill " + d.State + ": " + d.Message)}
-	}
-	return nil
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "drill %s on %s: %s: %s\n", clean(d.ID),
+		clean(d.Backend), clean(d.State), clean(d.Message))
+	return err
 }
 
 func newDrillStatus() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
 		Use: "status [ID]", Short: "Show a drill and its report, or list the newest drills",
-		Args: cobra.MaximumNArgs(1),
+		Example: "  pointsman drill status\n  pointsman drill status 20261123T104158.795Z --json",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return takes("ID")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				d, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
+				return tell(cmd, f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
 					return c.Drill(ctx, args[0])
-				})
-				if err != nil {
-					return err
-				}
-				return printDrill(cmd, f, d)
+				}, func(d api.Drill) error { return printDrill(cmd, f, d) })
 			}
-			list, err := ask(cmd, f, func(ctx context.Context, c *api.Client) ([]api.Drill, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) ([]api.Drill, error) {
 				return c.Drills(ctx)
+			}, func(list []api.Drill) error {
+				t := table(cmd.OutOrStdout(), "ID BACKEND STATE STARTED BY MESSAGE")
+				for _, d := range list {
+					t.add(d.ID, d.Backend, d.State, ago(time.Now(), d.Started), d.Actor, d.Message)
+				}
+				return t.flush("no drills")
 			})
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), list)
-			}
-			t := table(cmd.OutOrStdout(), "ID BACKEND STATE STARTED BY MESSAGE")
-			for _, d := range list {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s ago\t%s\t%s\n", d.ID, d.Backend, d.State,
-					age(time.Now(), d.Started), d.Actor, d.Message)
-			}
-			return t.Flush()
 		},
 	}
 	f.bind(c)
@@ -158,15 +169,20 @@ func newDrillStatus() *cobra.Command {
 func newDrillStop() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
-		Use: "stop ID", Short: "End a drill early and restore", Args: cobra.ExactArgs(1),
+		Use: "stop ID", Short: "End a drill early and restore", Args: takes("ID"),
+		Example: "  pointsman drill stop 20261123T104158.795Z",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
 				return c.StopDrill(ctx, args[0])
-			})
-			if err != nil {
+			}, func(d api.Drill) error {
+				if drillEnded(d) {
+					return printDrill(cmd, f, d)
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "drill %s on %s is being stopped; see how its "+
+					"share comes back: pointsman drill status %s\n", clean(d.ID), clean(d.Backend),
+					clean(d.ID))
 				return err
-			}
-			return printDrill(cmd, f, d)
+			})
 		},
 	}
 	f.bind(c)

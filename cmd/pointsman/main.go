@@ -11,10 +11,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"pointsman/internal/admin/api"
 )
 
 // The exit codes of every subcommand.
@@ -41,53 +42,69 @@ func (e exitError) Error() string {
 func (e exitError) Unwrap() error { return e.err }
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
-
-// run executes one command line and returns its exit code.
-func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	// A second signal ends the process at once: the default handling is back after the first.
 	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
+// run executes one command line until it is done or ctx ends, and returns its exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	return report(root.ExecuteContext(ctx), errOut)
+	began := watchRuns(root)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !*began {
+		err = notUnderstood(cmd, err)
+	}
+	return report(cmd, err, errOut)
+}
+
+// watchRuns notes whether a command began to run. Until then, every error is about the command
+// line itself: cobra gives those no type of their own.
+func watchRuns(root *cobra.Command) *bool {
+	began := new(bool)
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if run := c.RunE; run != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				*began = true
+				return run(cmd, args)
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	return began
 }
 
 // report prints an error once and chooses the exit code.
-func report(err error, errOut io.Writer) int {
+func report(cmd *cobra.Command, err error, errOut io.Writer) int {
 	if err == nil {
 		return 0
 	}
 	if msg := err.Error(); msg != "" {
-		fmt.Fprintf(errOut, "pointsman: %s\n", msg)
+		fmt.Fprintf(errOut, "pointsman: %s\n", cleanLines(msg))
 	}
-	var e exitError
-	switch {
-	case errors.As(err, &e):
-		return e.code
-	case isUsage(err):
-		fmt.Fprintln(errOut, "Run 'pointsman --help' or 'pointsman COMMAND --help' for usage.")
+	var u usageError
+	if errors.As(err, &u) {
+		fmt.Fprintf(errOut, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		return exitUsage
 	}
-	return exitFailed
-}
-
-// isUsage recognises cobra's and pflag's own complaints, which carry no type.
-func isUsage(err error) bool {
-	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand",
-		"flag needs an argument", "invalid argument", "required flag", "accepts ",
-		"requires at least", "if any flags in the group", "at least one of the flags"} {
-		if strings.Contains(err.Error(), s) {
-			return true
-		}
+	var e exitError
+	if errors.As(err, &e) {
+		return e.code
 	}
-	return false
+	var p *api.Problem
+	if errors.As(err, &p) && (p.Code == api.CodeBadRequest || len(p.Findings) > 0) {
+		return exitUsage // the node says that it was asked for what cannot be
+	}
+	return exitFailed
 }
 
 func newRoot() *cobra.Command {
@@ -97,24 +114,28 @@ func newRoot() *cobra.Command {
 		Long: "Pointsman steers a hostname's traffic between CDNs.\n\n" +
 			"Try it without any set-up:      pointsman demo\n" +
 			"Run it for real:                pointsman check FILE && pointsman serve --config FILE\n" +
-			"Ask a running node:             pointsman status",
+			"Ask a running node:             pointsman status\n\n" +
+			"Exit codes: 0 done, 1 failed, 2 usage or config, 3 partly done, 4 done but unverified.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
+	asGroup(root)
+	root.SetFlagErrorFunc(badFlag)
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "ask", Title: "Ask a running node:"},
-		&cobra.Group{ID: "act", Title: "Act on a running node:"})
-	root.SetHelpCommandGroupID("ask")
-	root.SetCompletionCommandGroupID("ask")
+		&cobra.Group{ID: "act", Title: "Act on a running node:"},
+		&cobra.Group{ID: "more", Title: "More:"})
+	root.SetHelpCommand(newHelp())
+	root.SetCompletionCommandGroupID("more")
 	add := func(group string, cs ...*cobra.Command) {
 		for _, c := range cs {
 			c.GroupID = group
 			root.AddCommand(c)
 		}
 	}
-	add("run", newServe(), newDemo(), newCheck(), newProbe(), newDashboards(), newVersion())
+	add("run", newServe(), newDemo(), newCheck(), newProbe())
 	add("ask", newStatus(), newExplain(), newOverrides(), newProviders(), newAudit())
 	add("act", newDrain(), newPin(), newWeight(), newUndo(), newPurge(), newDrill(), newReload())
+	add("more", newDashboards(), newVersion())
 	return root
 }

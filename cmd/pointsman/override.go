@@ -3,15 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pointsman/internal/admin/api"
 )
+
+// maxWeight is the largest weight that the node takes.
+const maxWeight = 1_000_000
 
 // overrideFlags are shared by drain, pin and weight.
 type overrideFlags struct {
@@ -22,90 +27,110 @@ type overrideFlags struct {
 
 func (f *overrideFlags) bindOverride(c *cobra.Command) {
 	f.bind(c)
-	c.Flags().StringVar(&f.host, "host", "", "only for this steered name (default: all)")
-	c.Flags().StringVar(&f.reason, "reason", "", "why, for whoever reads it at 3 a.m. (required)")
-	c.Flags().DurationVar(&f.lasts, "for", time.Hour, "how long it holds")
+	c.Flags().StringVar(&f.host, "host", "", "only for this steered `NAME` (default: all)")
+	c.Flags().StringVar(&f.reason, "reason", "", "`TEXT` for whoever reads it at 3 a.m. (required)")
+	c.Flags().DurationVar(&f.lasts, "for", time.Hour, "`DURATION` after which it ends by itself")
 	_ = c.MarkFlagRequired("reason")
+}
+
+// check refuses what the node would, before it is asked.
+func (f *overrideFlags) check() error {
+	switch {
+	case strings.TrimSpace(f.reason) == "":
+		return usagef("--reason: say why, for whoever reads it at 3 a.m.")
+	case f.lasts <= 0:
+		return usagef("--for %s: want more than nothing, such as 30m", f.lasts)
+	}
+	return nil
 }
 
 func newDrain() *cobra.Command {
 	return newOverride("drain", "drain BACKEND", "Give a backend no more traffic",
-		"  pointsman drain fastly --for 2h --reason 'vendor maintenance'")
+		"  pointsman drain fastly --for 2h --reason 'vendor maintenance'", takes("BACKEND"))
 }
 
 func newPin() *cobra.Command {
 	return newOverride("pin", "pin BACKEND", "Give a backend all traffic, healthy or not",
-		"  pointsman pin origin --host cdn.example.test --for 10m --reason 'bad CDN config'")
+		"  pointsman pin origin --host cdn.example.test --for 10m --reason 'bad CDN config'",
+		takes("BACKEND"))
 }
 
 func newWeight() *cobra.Command {
-	return newOverride("weight", "weight BACKEND WEIGHT", "Give a backend another weight",
-		"  pointsman weight cloudflare 5 --for 30m --reason 'canary'")
+	return newOverride("weight", "weight BACKEND WEIGHT", "Give a backend another weight; 0 drains",
+		"  pointsman weight cloudflare 5 --for 30m --reason 'canary'", takes("BACKEND", "WEIGHT"))
 }
 
 // newOverride builds the command of one kind of override.
-func newOverride(kind, use, about, example string) *cobra.Command {
+func newOverride(kind, use, about, example string, args cobra.PositionalArgs) *cobra.Command {
 	f := &overrideFlags{}
-	args := cobra.ExactArgs(1)
-	if kind == "weight" {
-		args = cobra.ExactArgs(2)
-	}
 	c := &cobra.Command{
-		Use: use, Short: about, Example: example, Args: args,
+		Use: use, Short: about, Args: args,
+		Long: about + ".\n\nIt is in force at once, on every node that shares the store, and ends by " +
+			"itself after\n--for. The same command again renews it; 'pointsman undo ID' ends it early.",
+		Example: example,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := api.Override{Kind: kind, Backend: args[0], Host: f.host, Reason: f.reason,
 				For: f.lasts.String(), Actor: actor()}
+			if err := f.check(); err != nil {
+				return err
+			}
 			if kind == "weight" {
 				n, err := strconv.ParseUint(args[1], 10, 32)
-				if err != nil {
-					return exitError{exitUsage, fmt.Errorf("weight %q: want a whole number from 0", args[1])}
+				if err != nil || n > maxWeight {
+					return usagef("WEIGHT %q: want a whole number from 0 to %d", args[1], maxWeight)
 				}
 				o.Weight = uint32(n)
 			}
-			got, err := ask(cmd, &f.clientFlags,
+			return tell(cmd, &f.clientFlags,
 				func(ctx context.Context, c *api.Client) (api.Override, error) {
 					return c.AddOverride(ctx, o)
-				})
-			if err != nil {
-				return err
-			}
-			return printOverride(cmd, f, got)
+				}, func(o api.Override) error { return printOverride(cmd.OutOrStdout(), o) })
 		},
 	}
 	f.bindOverride(c)
 	return c
 }
 
-func printOverride(cmd *cobra.Command, f *overrideFlags, o api.Override) error {
-	if f.json {
-		return printJSON(cmd.OutOrStdout(), o)
-	}
+func printOverride(w io.Writer, o api.Override) error {
 	scope := "every steered name"
 	if o.Host != "" {
 		scope = o.Host
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s of %s for %s until %s; undo with: pointsman undo %s\n",
-		o.Kind, o.Backend, scope, o.Expires.Format(time.RFC3339), o.ID)
+	fmt.Fprintf(w, "%s of %s for %s until %s (%s); undo with: pointsman undo %s\n", kindOf(o),
+		clean(o.Backend), clean(scope), o.Expires.UTC().Format(time.RFC3339),
+		span(time.Until(o.Expires)), clean(o.ID))
 	if o.Local {
-		fmt.Fprintln(cmd.OutOrStdout(),
+		fmt.Fprintln(w,
 			"the shared store is out of reach: in force on this node only, shared when it returns")
 	}
 	return nil
 }
 
+// kindOf is an override's kind with its weight.
+func kindOf(o api.Override) string {
+	if o.Kind == "weight" {
+		return fmt.Sprintf("weight %d", o.Weight)
+	}
+	return clean(o.Kind)
+}
+
 func newUndo() *cobra.Command {
 	f := &clientFlags{}
+	type undone struct {
+		ID    string `json:"id"`
+		Ended bool   `json:"ended"`
+	}
 	c := &cobra.Command{
-		Use: "undo ID", Short: "End an override before it expires", Args: cobra.ExactArgs(1),
+		Use: "undo ID", Short: "End an override before it expires", Args: takes("ID"),
+		Example: "  pointsman overrides\n  pointsman undo ov-6f3d47e670133780",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (struct{}, error) {
-				return struct{}{}, c.RemoveOverride(ctx, args[0])
-			})
-			if err != nil {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) (undone, error) {
+				err := c.RemoveOverride(ctx, args[0])
+				return undone{ID: args[0], Ended: err == nil}, err
+			}, func(u undone) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "override %s ended\n", u.ID)
 				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "override %s ended\n", args[0])
-			return nil
+			})
 		},
 	}
 	f.bind(c)
@@ -115,25 +140,33 @@ func newUndo() *cobra.Command {
 func newOverrides() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
-		Use: "overrides", Short: "List the overrides in force", Args: cobra.NoArgs,
+		Use: "overrides", Short: "List the overrides in force", Args: takes(),
+		Example: "  pointsman overrides --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ask(cmd, f, func(ctx context.Context, c *api.Client) ([]api.Override, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) ([]api.Override, error) {
 				return c.Overrides(ctx)
+			}, func(list []api.Override) error {
+				return writeOverrides(cmd.OutOrStdout(), time.Now(), list)
 			})
-			switch {
-			case err != nil:
-				return err
-			case f.json:
-				return printJSON(cmd.OutOrStdout(), list)
-			case len(list) == 0:
-				fmt.Fprintln(cmd.OutOrStdout(), "no overrides in force")
-			}
-			writeOverrides(cmd.OutOrStdout(), time.Now(), list)
-			return nil
 		},
 	}
 	f.bind(c)
 	return c
+}
+
+func writeOverrides(w io.Writer, now time.Time, os []api.Override) error {
+	t := table(w, "OVERRIDE BACKEND HOST ENDS ID BY REASON")
+	for _, o := range os {
+		kind, host := kindOf(o), o.Host
+		if o.Local {
+			kind += " (this node only)"
+		}
+		if host == "" {
+			host = "all"
+		}
+		t.add(kind, o.Backend, host, "in "+span(o.Expires.Sub(now)), o.ID, o.Actor, o.Reason)
+	}
+	return t.flush("no overrides in force")
 }
 
 // actor names who acts when no token does: the local user and host.

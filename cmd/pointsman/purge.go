@@ -16,13 +16,41 @@ import (
 	"pointsman/internal/admin/api"
 )
 
+// Limits of waiting for a purge.
+const (
+	defaultTimeout = 5 * time.Minute
+	pollLimit      = 10 * time.Second // how long one question to the node waits for the end
+	pollPause      = time.Second      // before the node is asked again after it was not reached
+)
+
+const purgeExits = "Exit codes: 0 done, 1 failed or not done in time, 2 usage, 3 partly done,\n" +
+	"4 done but unverified."
+
 type purgeFlags struct {
 	clientFlags
+	waitFlags
 	urls, tags, prefixes, hosts []string
-	all, soft, wait             bool
+	all, soft                   bool
 	confirm, reason, key, file  string
 	providers, verify           []string
-	timeout                     time.Duration
+}
+
+// waitFlags say whether and how long to wait for a purge.
+type waitFlags struct {
+	wait    bool
+	timeout time.Duration
+}
+
+func (f *waitFlags) bind(c *cobra.Command) {
+	c.Flags().BoolVar(&f.wait, "wait", false, "wait until every provider is done and verified")
+	c.Flags().DurationVar(&f.timeout, "timeout", defaultTimeout, "`DURATION` that --wait waits at most")
+}
+
+func (f *waitFlags) check() error {
+	if f.timeout <= 0 {
+		return usagef("--timeout %s: want more than nothing, such as 30s", f.timeout)
+	}
+	return nil
 }
 
 func newPurge() *cobra.Command {
@@ -32,30 +60,30 @@ func newPurge() *cobra.Command {
 		Short: "Purge every provider at once, durably, and see that it took effect",
 		Long: "Purge every provider at once. The purge is on disk before this command says that it is\n" +
 			"accepted; it survives crashes and is retried until each provider took it or the deadline.\n\n" +
-			"Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 4 done but unverified.",
+			"Without --wait the exit code 0 means accepted. With it: " + purgeExits,
 		Example: "  pointsman purge --url https://cdn.example.test/price.json --wait\n" +
 			"  pointsman purge --tag product-42 --soft\n" +
 			"  pointsman purge --all --confirm everything --reason 'bad deploy'",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runPurge(cmd, f) },
 	}
-	f.bind(c)
+	f.clientFlags.bind(c)
+	f.waitFlags.bind(c)
 	fl := c.Flags()
-	fl.StringArrayVar(&f.urls, "url", nil, "absolute URL (repeatable)")
-	fl.StringArrayVar(&f.tags, "tag", nil, "surrogate key (repeatable)")
-	fl.StringArrayVar(&f.prefixes, "prefix", nil, "host and path prefix, such as cdn.example.test/img/ (repeatable)")
-	fl.StringArrayVar(&f.hosts, "host", nil, "host name (repeatable)")
+	fl.StringArrayVar(&f.urls, "url", nil, "absolute `URL` (repeatable)")
+	fl.StringArrayVar(&f.tags, "tag", nil, "surrogate key `TAG` (repeatable)")
+	fl.StringArrayVar(&f.prefixes, "prefix", nil,
+		"`HOST/PATH`, and all that begins like it, such as cdn.example.test/img/ (repeatable)")
+	fl.StringArrayVar(&f.hosts, "host", nil, "host `NAME` (repeatable)")
 	fl.BoolVar(&f.all, "all", false, "everything; needs --confirm everything")
-	fl.StringVar(&f.file, "url-file", "", "file with one URL a line (- for standard input)")
+	fl.StringVar(&f.file, "url-file", "", "`FILE` with one URL a line (- for standard input)")
 	fl.BoolVar(&f.soft, "soft", false, "mark stale instead of evicting, where the provider can")
-	fl.StringSliceVar(&f.providers, "provider", nil, "only these providers (default: all)")
-	fl.StringArrayVar(&f.verify, "verify-url", nil, "URL to fetch to see that a tag, prefix or host purge took effect")
-	fl.StringVar(&f.confirm, "confirm", "", "the word \"everything\", for --all")
-	fl.StringVar(&f.reason, "reason", "", "why; goes into the audit log")
-	fl.StringVar(&f.key, "idempotency-key", "", "repeat key (default: a new one)")
-	fl.BoolVar(&f.wait, "wait", false, "wait until every provider is done and verified")
-	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long --wait waits")
-	c.MarkFlagsMutuallyExclusive("url", "tag", "prefix", "host", "all", "url-file")
+	fl.StringSliceVar(&f.providers, "provider", nil, "only this `PROVIDER` (repeatable; default: all)")
+	fl.StringArrayVar(&f.verify, "verify-url", nil,
+		"`URL` to fetch to see that a tag, prefix or host purge took effect (repeatable)")
+	fl.StringVar(&f.confirm, "confirm", "", "the `WORD` everything, for --all")
+	fl.StringVar(&f.reason, "reason", "", "`TEXT` for the audit log")
+	fl.StringVar(&f.key, "idempotency-key", "", "`KEY` with which a repeat is harmless (default: a new one)")
+	asGroup(c)
 	c.AddCommand(newPurgeStatus(), newPurgeList(), newPurgeRetry())
 	return c
 }
@@ -63,72 +91,86 @@ func newPurge() *cobra.Command {
 func runPurge(cmd *cobra.Command, f *purgeFlags) error {
 	p, err := f.request(cmd.InOrStdin())
 	if err != nil {
-		return exitError{exitUsage, err}
+		return err
+	}
+	if err := f.waitFlags.check(); err != nil {
+		return err
 	}
 	if f.key == "" {
 		f.key = rand.Text()
 	}
-	s, err := ask(cmd, &f.clientFlags,
+	s, err := ask(cmd.Context(), &f.clientFlags,
 		func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
 			return c.Purge(ctx, p, f.key)
 		})
 	if err != nil {
 		return purgeRefused(err, f.key)
 	}
-	if !f.wait {
-		if f.json {
-			return printJSON(cmd.OutOrStdout(), s)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "purge %s accepted (%s); see: pointsman purge status %s\n",
-			s.ID, s.Durability, s.ID)
-		writePurge(cmd.OutOrStdout(), s)
-		return nil
+	if f.wait {
+		fmt.Fprintf(cmd.ErrOrStderr(), "purge %s accepted (%s); waiting up to %s for its end\n",
+			clean(s.ID), clean(s.Durability), span(f.timeout))
+		return waitPurge(cmd, &f.clientFlags, s, f.timeout)
 	}
-	return waitPurge(cmd, &f.clientFlags, s, f.timeout)
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), s)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "purge %s accepted (%s); see: pointsman purge status %s\n",
+		clean(s.ID), clean(s.Durability), clean(s.ID))
+	return writeDeliveries(cmd.OutOrStdout(), s)
 }
 
 // purgeRefused adds what to do when it is unknown whether the purge was accepted.
 func purgeRefused(err error, key string) error {
-	var p *api.Problem
-	if errors.As(err, &p) {
+	var u usageError
+	if stated(err) || errors.As(err, &u) {
 		return err
 	}
-	return fmt.Errorf("%w; not known whether the purge was accepted: repeat it with "+
-		"--idempotency-key %s", err, key)
+	return fmt.Errorf("%w\nIt is not known whether the purge was accepted. To repeat it without "+
+		"harm, add: --idempotency-key %s", err, key)
 }
 
 // request turns the flags into one request.
 func (f *purgeFlags) request(in io.Reader) (api.Purge, error) {
 	p := api.Purge{Soft: f.soft, Providers: f.providers, VerifyURLs: f.verify,
 		Reason: f.reason, Confirm: f.confirm, Actor: actor()}
-	switch {
-	case f.all:
-		p.Kind = "everything"
-		if f.confirm != "everything" {
-			return p, errors.New("--all clears every cache at every provider; " +
-				"say --confirm everything if that is meant")
+	var given []string
+	for _, k := range []struct {
+		flag, kind string
+		items      []string
+		given      bool
+	}{
+		{"--url", "url", f.urls, len(f.urls) > 0}, {"--tag", "tag", f.tags, len(f.tags) > 0},
+		{"--prefix", "prefix", f.prefixes, len(f.prefixes) > 0},
+		{"--host", "host", f.hosts, len(f.hosts) > 0},
+		{"--all", "everything", nil, f.all}, {"--url-file", "url", nil, f.file != ""},
+	} {
+		if k.given {
+			given = append(given, k.flag)
+			p.Kind, p.Items = k.kind, k.items
 		}
-	case len(f.tags) > 0:
-		p.Kind, p.Items = "tag", f.tags
-	case len(f.prefixes) > 0:
-		p.Kind, p.Items = "prefix", f.prefixes
-	case len(f.hosts) > 0:
-		p.Kind, p.Items = "host", f.hosts
+	}
+	switch {
+	case len(given) == 0:
+		return p, usagef("nothing to purge: give --url, --url-file, --tag, --prefix, --host or --all")
+	case len(given) > 1:
+		return p, usagef("one purge is of one kind, not of %s together", strings.Join(given, " and "))
+	case f.all && f.confirm != p.Kind:
+		return p, usagef("--all clears every cache at every provider; " +
+			"say --confirm everything if that is meant")
 	case f.file != "":
 		items, err := readLines(f.file, in)
-		p.Kind, p.Items = "url", items
 		if err != nil {
-			return p, err
+			return p, usagef("--url-file: %w", err)
 		}
-	default:
-		p.Kind, p.Items = "url", f.urls
-	}
-	if p.Kind != "everything" && len(p.Items) == 0 {
-		return p, errors.New("nothing to purge: give --url, --url-file, --tag, --prefix, --host or --all")
+		if len(items) == 0 {
+			return p, usagef("--url-file %s holds no URL", f.file)
+		}
+		p.Items = items
 	}
 	return p, nil
 }
 
+// readLines reads a file, or in for "-": one item a line, without blank lines and # comments.
 func readLines(path string, in io.Reader) ([]string, error) {
 	if path != "-" {
 		file, err := os.Open(path)
@@ -148,35 +190,51 @@ func readLines(path string, in io.Reader) ([]string, error) {
 	return lines, s.Err()
 }
 
-// waitPurge polls until the purge is final or the time is over; the exit code tells the outcome.
+// waitPurge polls until the purge is final or the time is over; the exit code tells the
+// outcome. A node that is away for a while, such as for a restart, is waited for: the purge is
+// on its disk.
 func waitPurge(cmd *cobra.Command, f *clientFlags, s api.PurgeStatus, limit time.Duration) error {
 	end := time.Now().Add(limit)
+	var away error
 	for !s.Final && time.Now().Before(end) && cmd.Context().Err() == nil {
-		next, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
-			return c.PurgeStatus(ctx, s.ID, min(10*time.Second, time.Until(end)))
+		next, err := ask(cmd.Context(), f, func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
+			return c.PurgeStatus(ctx, s.ID, min(pollLimit, time.Until(end)))
 		})
-		if err != nil {
+		switch {
+		case err == nil:
+			s = next
+		case stated(err):
 			return fmt.Errorf("waiting for purge %s (it is accepted and goes on): %w", s.ID, err)
+		default:
+			if away == nil && cmd.Context().Err() == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the node is away, waiting for it: %s\n",
+					cleanLines(err.Error()))
+			}
+			pause(cmd.Context(), pollPause)
 		}
-		s = next
+		away = err
 	}
-	if f.json {
-		if err := printJSON(cmd.OutOrStdout(), s); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(cmd.OutOrStdout(), "purge %s: %s\n", s.ID, s.Outcome)
-		writePurge(cmd.OutOrStdout(), s)
+	if err := writePurge(cmd, f, s); err != nil {
+		return err
 	}
 	return purgeExit(s)
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // purgeExit is the exit code of a purge's outcome.
 func purgeExit(s api.PurgeStatus) error {
 	switch {
 	case !s.Final:
-		return exitError{exitFailed, fmt.Errorf("purge %s goes on; see: pointsman purge status %s",
-			s.ID, s.ID)}
+		return fmt.Errorf("purge %s goes on; see: pointsman purge status %s", s.ID, s.ID)
 	case s.Outcome == "done":
 		return nil
 	case s.Outcome == "partly":
@@ -187,42 +245,71 @@ func purgeExit(s api.PurgeStatus) error {
 	return exitError{code: exitFailed}
 }
 
-func writePurge(w io.Writer, s api.PurgeStatus) {
-	t := table(w, "PROVIDER FORM STATE ATTEMPTS DETAIL")
-	for _, d := range s.Deliveries {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\n", d.Provider, d.Form, d.State, d.Attempts, d.Detail)
+// writePurge prints a purge and what became of it at each provider.
+func writePurge(cmd *cobra.Command, f *clientFlags, s api.PurgeStatus) error {
+	w := cmd.OutOrStdout()
+	if f.json {
+		return printJSON(w, s)
 	}
-	t.Flush()
+	fmt.Fprintf(w, "purge %s of %s, accepted %s by %s for %s (%s): %s\n", clean(s.ID),
+		whatPurged(s.Purge), ago(time.Now(), s.Accepted), clean(s.AcceptedBy), clean(s.Actor),
+		clean(s.Durability), clean(s.Outcome))
+	return writeDeliveries(w, s)
+}
+
+// whatPurged names a purge's kind and its first items.
+func whatPurged(p api.Purge) string {
+	const shown = 3
+	s := p.Kind
+	if p.Soft {
+		s = "soft " + s
+	}
+	if len(p.Items) > 0 {
+		s += " " + strings.Join(p.Items[:min(len(p.Items), shown)], " ")
+	}
+	if more := len(p.Items) - shown; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return clean(s)
+}
+
+func writeDeliveries(w io.Writer, s api.PurgeStatus) error {
+	t := table(w, "PROVIDER FORM STATE ATTEMPTS NEXT DETAIL")
+	for _, d := range s.Deliveries {
+		next := "-"
+		if d.Next != nil {
+			next = "in " + span(time.Until(*d.Next))
+		}
+		t.add(d.Provider, d.Form, d.State, d.Attempts, next, d.Detail)
+	}
+	return t.flush("no provider to purge")
 }
 
 func newPurgeStatus() *cobra.Command {
 	f := &clientFlags{}
-	var wait bool
-	var timeout time.Duration
+	var wait waitFlags
 	c := &cobra.Command{
-		Use: "status ID", Short: "Show what became of a purge", Args: cobra.ExactArgs(1),
+		Use: "status ID", Short: "Show what became of a purge", Args: takes("ID"),
+		Long:    "Show what became of a purge. With --wait: " + purgeExits,
+		Example: "  pointsman purge list\n  pointsman purge status 01M83ZQP9K5H1SQ2YRPCE1KN45 --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
+			if err := wait.check(); err != nil {
+				return err
+			}
+			s, err := ask(cmd.Context(), f, func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
 				return c.PurgeStatus(ctx, args[0], 0)
 			})
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case wait:
-				return waitPurge(cmd, f, s, timeout)
-			case f.json:
-				return printJSON(cmd.OutOrStdout(), s)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "purge %s of %s %s, accepted %s ago by %s for %s (%s): %s\n",
-				s.ID, s.Purge.Kind, strings.Join(s.Purge.Items, " "), age(time.Now(), s.Accepted),
-				s.AcceptedBy, s.Actor, s.Durability, s.Outcome)
-			writePurge(cmd.OutOrStdout(), s)
-			return nil
+			if wait.wait {
+				return waitPurge(cmd, f, s, wait.timeout)
+			}
+			return writePurge(cmd, f, s)
 		},
 	}
 	f.bind(c)
-	c.Flags().BoolVar(&wait, "wait", false, "wait until it is final")
-	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long --wait waits")
+	wait.bind(c)
 	return c
 }
 
@@ -230,46 +317,37 @@ func newPurgeList() *cobra.Command {
 	f := &clientFlags{}
 	limit := 20
 	c := &cobra.Command{
-		Use: "list", Short: "List the newest purges", Args: cobra.NoArgs,
+		Use: "list", Short: "List the newest purges", Args: takes(),
+		Example: "  pointsman purge list --limit 100",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ask(cmd, f, func(ctx context.Context, c *api.Client) ([]api.PurgeStatus, error) {
-				return c.Purges(ctx, limit)
-			})
-			if err != nil {
+			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), list)
-			}
-			t := table(cmd.OutOrStdout(), "ID ACCEPTED KIND ITEMS OUTCOME ACTOR")
-			for _, s := range list {
-				fmt.Fprintf(t, "%s\t%s ago\t%s\t%d\t%s\t%s\n", s.ID, age(time.Now(), s.Accepted),
-					s.Purge.Kind, len(s.Purge.Items), s.Outcome, s.Actor)
-			}
-			return t.Flush()
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) ([]api.PurgeStatus, error) {
+				return c.Purges(ctx, limit)
+			}, func(list []api.PurgeStatus) error {
+				t := table(cmd.OutOrStdout(), "ID ACCEPTED OUTCOME BY WHAT")
+				for _, s := range list {
+					t.add(s.ID, ago(time.Now(), s.Accepted), s.Outcome, s.Actor, whatPurged(s.Purge))
+				}
+				return t.flush("no purges")
+			})
 		},
 	}
 	f.bind(c)
-	c.Flags().IntVar(&limit, "limit", limit, "most purges to list")
+	bindLimit(c, &limit)
 	return c
 }
 
 func newPurgeRetry() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
-		Use: "retry ID", Short: "Try the failed deliveries of a purge again", Args: cobra.ExactArgs(1),
+		Use: "retry ID", Short: "Try the failed deliveries of a purge again", Args: takes("ID"),
+		Example: "  pointsman purge retry 01M83ZQP9K5H1SQ2YRPCE1KN45",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) (api.PurgeStatus, error) {
 				return c.RetryPurge(ctx, args[0])
-			})
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), s)
-			}
-			writePurge(cmd.OutOrStdout(), s)
-			return nil
+			}, func(s api.PurgeStatus) error { return writePurge(cmd, f, s) })
 		},
 	}
 	f.bind(c)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pointsman/internal/app"
+	"pointsman/internal/config"
 )
 
 // configFlags are the flags of the subcommands that read a config.
@@ -22,18 +23,27 @@ type configFlags struct {
 
 func (f *configFlags) bind(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.sets, "set", nil,
-		"override one key, such as --set admin.listen=127.0.0.1:9053 (repeatable)")
-	c.Flags().StringVar(&f.logLevel, "log-level", "", "debug, info, warn or error")
+		"override one key with `KEY=VALUE`, such as admin.listen=127.0.0.1:9053 (repeatable)")
+}
+
+// bindFile also adds the flag that names the file.
+func (f *configFlags) bindFile(c *cobra.Command) {
+	f.bind(c)
+	c.Flags().StringVarP(&f.path, "config", "c", "", "config `FILE` (required)")
+	_ = c.MarkFlagRequired("config")
 }
 
 // options turns the flags into the app's options.
 func (f *configFlags) options() (app.Options, error) {
 	o := app.Options{Path: f.path, Env: os.Environ(), Version: version(),
 		Overrides: map[string]any{}}
+	if f.path == "" {
+		return o, usagef("the name of the config is empty")
+	}
 	for _, s := range f.sets {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok || key == "" {
-			return o, exitError{exitUsage, fmt.Errorf("--set %q: want KEY=VALUE", s)}
+			return o, usagef("--set %q: want KEY=VALUE", s)
 		}
 		o.Overrides[key] = value
 	}
@@ -49,10 +59,11 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run a node: probe, answer DNS, cache, purge, as its config says",
 		Long: "Run a node. SIGHUP (or a change of the file) reads the config again: either all of it is\n" +
-			"taken or nothing changes. SIGTERM or Ctrl-C stops gracefully; a second one at once.",
+			"taken or nothing changes. SIGTERM or Ctrl-C stops gracefully; a second one at once. The log\n" +
+			"goes to standard error.",
 		Example: "  pointsman check /etc/pointsman/pointsman.yaml\n" +
 			"  pointsman serve --config /etc/pointsman/pointsman.yaml",
-		Args: cobra.NoArgs,
+		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := f.options()
 			if err != nil {
@@ -69,50 +80,77 @@ func newServe() *cobra.Command {
 			return a.Run(cmd.Context())
 		},
 	}
-	f.bind(c)
-	c.Flags().StringVarP(&f.path, "config", "c", "", "config file (required)")
-	_ = c.MarkFlagRequired("config")
+	f.bindFile(c)
+	c.Flags().StringVar(&f.logLevel, "log-level", "", "`LEVEL` debug, info, warn or error (default: the config's)")
 	return c
 }
 
-// configExit gives a refused config the exit code of usage.
-func configExit(err error) error {
-	if errors.Is(err, app.ErrConfig) {
-		return exitError{exitUsage, err}
-	}
-	return err
+// checked is a checked config as JSON shows it.
+type checked struct {
+	File     string           `json:"file"`
+	Good     bool             `json:"good"`
+	Summary  string           `json:"summary,omitempty"`
+	Mistakes []config.Finding `json:"mistakes"`
+	Warnings []config.Finding `json:"warnings"`
 }
 
 func newCheck() *cobra.Command {
 	f := &configFlags{}
-	var strict bool
+	var strict, asJSON bool
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Validate a config: everything short of opening sockets",
-		Long: "Validates everything that serve would, short of opening sockets, and warns of known traps.\n" +
+		Long: "Validate everything that serve would, short of opening sockets, and warn of known traps.\n" +
 			"Exit codes: 0 good (warnings allowed), 2 refused; with --strict warnings are refused too.",
-		Args: cobra.ExactArgs(1),
+		Example: "  pointsman check --strict /etc/pointsman/pointsman.yaml",
+		Args:    takes("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.path = args[0]
 			o, err := f.options()
 			if err != nil {
 				return err
 			}
-			findings, err := app.Check(o)
-			for _, w := range findings.Warnings {
-				fmt.Fprintf(cmd.OutOrStdout(), "warning: %s\n", w)
+			found, err := app.Check(o)
+			if n := len(found.Warnings); err == nil && strict && n > 0 {
+				err = fmt.Errorf("%w: --strict, and %s", app.ErrConfig, plural(n, "warning"))
+			}
+			if asJSON {
+				return checkJSON(cmd, args[0], found, err)
+			}
+			for _, w := range found.Warnings {
+				fmt.Fprintf(cmd.OutOrStdout(), "warning: %s\n", clean(w.String()))
 			}
 			if err != nil {
 				return configExit(err)
 			}
-			if n := len(findings.Warnings); strict && n > 0 {
-				return exitError{exitUsage, fmt.Errorf("%s: %d warnings, and --strict", args[0], n)}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: good: %s\n", args[0], findings.Summary)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: good: %s\n", args[0], found.Summary)
 			return nil
 		},
 	}
 	f.bind(c)
 	c.Flags().BoolVar(&strict, "strict", false, "refuse warnings too")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// checkJSON prints what was found; the exit code alone tells the rest.
+func checkJSON(cmd *cobra.Command, file string, found app.Checked, err error) error {
+	v := checked{File: file, Good: err == nil, Summary: found.Summary,
+		Mistakes: append([]config.Finding{}, found.Mistakes...),
+		Warnings: append([]config.Finding{}, found.Warnings...)}
+	var placed *config.Error
+	if err != nil && !errors.As(err, &placed) {
+		v.Mistakes = append(v.Mistakes, config.Finding{File: file, Message: err.Error()})
+	}
+	if err := printJSON(cmd.OutOrStdout(), v); err != nil || v.Good {
+		return err
+	}
+	return exitError{code: exitUsage}
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }

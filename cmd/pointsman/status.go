@@ -12,24 +12,23 @@ import (
 	"pointsman/internal/admin/api"
 )
 
+// certWarning is how long before its end a backend's certificate is told of.
+const certWarning = 21 * 24 * time.Hour
+
 func newStatus() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the node knows, how old that is, and what it answers",
-		Args:  cobra.NoArgs,
+		Long: "Show what the node knows, how old that is, and what it answers.\n\n" +
+			"TARGET is the share of answers that the table gives a backend, ACTUAL what it had of those of\n" +
+			"the last minute, ANSWERS its answers since the node started.",
+		Example: "  pointsman status\n  pointsman status --admin https://node2.example.test:8053 --token-file token",
+		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := ask(cmd, f, func(ctx context.Context, c *api.Client) (api.Status, error) {
+			return tell(cmd, f, func(ctx context.Context, c *api.Client) (api.Status, error) {
 				return c.Status(ctx)
-			})
-			if err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), s)
-			}
-			writeStatus(cmd.OutOrStdout(), s)
-			return nil
+			}, func(s api.Status) error { return writeStatus(cmd.OutOrStdout(), s) })
 		},
 	}
 	f.bind(c)
@@ -37,35 +36,57 @@ func newStatus() *cobra.Command {
 }
 
 // writeStatus prints a status for people.
-func writeStatus(w io.Writer, s api.Status) {
+func writeStatus(w io.Writer, s api.Status) error {
+	var b strings.Builder
 	ready := "ready"
 	if !s.Ready {
 		ready = "NOT READY"
 	}
-	fmt.Fprintf(w, "node %s, version %s, up %s, %s\n", s.Node, s.Version,
+	fmt.Fprintf(&b, "node %s, version %s, up %s, %s\n", s.Node, s.Version,
 		age(s.Now, s.Started), ready)
-	fmt.Fprintf(w, "config %s, loaded %s ago; table %d (%s), compiled %s ago; store %s\n",
-		short(s.ConfigHash), age(s.Now, s.ConfigLoaded), s.TableVersion, short(s.TableHash),
-		age(s.Now, s.TableCompiled), storeLine(s))
+	fmt.Fprintf(&b, "config %s, loaded %s; table %d (%s), compiled %s; store %s\n",
+		short(s.ConfigHash), ago(s.Now, s.ConfigLoaded), s.TableVersion, short(s.TableHash),
+		ago(s.Now, s.TableCompiled), storeLine(s))
 	for _, warning := range s.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", warning)
+		fmt.Fprintf(&b, "warning: %s\n", clean(warning))
+	}
+	for _, d := range s.Backends {
+		if d.CertExpires != nil && d.CertExpires.Sub(s.Now) < certWarning {
+			fmt.Fprintf(&b, "warning: the certificate of %s %s\n", d.Name, certLine(s.Now, *d.CertExpires))
+		}
 	}
 	for _, h := range s.Hosts {
-		fmt.Fprintf(w, "\n%s  ttl %gs  reason: %s\n", h.Host, h.TTL, h.Reason)
-		writeHost(w, s, h)
+		fmt.Fprintf(&b, "\n%s  ttl %gs  reason: %s\n", h.Host, h.TTL, h.Reason)
+		if err := writeHost(&b, s, h); err != nil {
+			return err
+		}
 	}
-	writeOverrides(w, s.Now, s.Overrides)
+	if len(s.Overrides) > 0 {
+		fmt.Fprintln(&b)
+		if err := writeOverrides(&b, s.Now, s.Overrides); err != nil {
+			return err
+		}
+	}
 	if s.Drill != nil {
-		fmt.Fprintf(w, "\ndrill %s on %s: %s, ends in %s\n", s.Drill.ID, s.Drill.Backend,
-			s.Drill.State, span(s.Drill.Ends.Sub(s.Now)))
+		fmt.Fprintf(&b, "\ndrill %s on %s: %s: %s (its fault ends in %s)\n", s.Drill.ID,
+			s.Drill.Backend, s.Drill.State, clean(s.Drill.Message), span(s.Drill.Ends.Sub(s.Now)))
 	}
 	if e := s.Edge; e != nil {
-		fmt.Fprintf(w, "\nedge: %d requests, %s hits, %d objects, %s of %s\n", e.Requests,
+		fmt.Fprintf(&b, "\nedge: %d requests, %s hits, %d objects, %s of %s\n", e.Requests,
 			percent(ratio(e.Hits, e.Requests)), e.Objects, size(e.Bytes), size(e.Limit))
 	}
+	_, err := io.WriteString(w, cleanLines(b.String()))
+	return err
 }
 
-func writeHost(w io.Writer, s api.Status, h api.HostStatus) {
+func certLine(now, end time.Time) string {
+	if end.Before(now) {
+		return "expired " + ago(now, end)
+	}
+	return "expires in " + span(end.Sub(now))
+}
+
+func writeHost(w io.Writer, s api.Status, h api.HostStatus) error {
 	byName := map[string]api.Backend{}
 	for _, b := range s.Backends {
 		byName[b.Name] = b
@@ -75,37 +96,20 @@ func writeHost(w io.Writer, s api.Status, h api.HostStatus) {
 		d := byName[b.Backend]
 		measured := "never"
 		if d.LastSample != nil {
-			measured = age(s.Now, *d.LastSample) + " ago"
+			measured = ago(s.Now, *d.LastSample)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.1fms\t%s\t%s\n", b.Backend, b.Pool,
-			percent(b.Target), percent(b.Actual), b.Answers, d.State, age(s.Now, d.Since),
-			d.LatencyMS, measured, d.Reason)
+		t.add(b.Backend, b.Pool, percent(b.Target), percent(b.Actual), b.Answers, d.State,
+			age(s.Now, d.Since), latencyOf(d), measured, d.Reason)
 	}
-	t.Flush()
+	return t.flush("no backends")
 }
 
-func writeOverrides(w io.Writer, now time.Time, os []api.Override) {
-	if len(os) == 0 {
-		return
+// latencyOf is a backend's latency, or a dash before it was measured.
+func latencyOf(b api.Backend) string {
+	if b.LastSample == nil {
+		return "-"
 	}
-	fmt.Fprintln(w)
-	t := table(w, "OVERRIDE BACKEND HOST ENDS BY REASON ID")
-	for _, o := range os {
-		kind := o.Kind
-		if o.Kind == "weight" {
-			kind = fmt.Sprintf("weight %d", o.Weight)
-		}
-		if o.Local {
-			kind += " (this node only)"
-		}
-		host := o.Host
-		if host == "" {
-			host = "all"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\tin %s\t%s\t%s\t%s\n", kind, o.Backend, host,
-			span(o.Expires.Sub(now)), o.Actor, o.Reason, o.ID)
-	}
-	t.Flush()
+	return millis(time.Duration(b.LatencyMS * float64(time.Millisecond)))
 }
 
 func storeLine(s api.Status) string {
@@ -113,26 +117,5 @@ func storeLine(s api.Status) string {
 		return s.Store.Kind + " reachable"
 	}
 	return fmt.Sprintf("%s OUT OF REACH for %s (%s): answering from what this node knows",
-		s.Store.Kind, age(s.Now, s.Store.Since), s.Store.Error)
-}
-
-func short(hash string) string { return hash[:min(len(hash), 12)] }
-
-func percent(share float64) string { return fmt.Sprintf("%.1f%%", share*100) }
-
-func ratio(a, b uint64) float64 {
-	if b == 0 {
-		return 0
-	}
-	return float64(a) / float64(b)
-}
-
-// size prints bytes in binary units.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	return strings.Replace(fmt.Sprintf("%.1f%s", f, units[i]), ".0", "", 1)
+		s.Store.Kind, age(s.Now, s.Store.Since), clean(s.Store.Error))
 }

@@ -27,7 +27,7 @@ func version() string {
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: takes(),
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "pointsman %s %s %s/%s\n", version(),
 				runtime.Version(), runtime.GOOS, runtime.GOARCH)

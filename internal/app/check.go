@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,17 +13,21 @@ import (
 	"pointsman/steering"
 )
 
-// Checked is what Check found in a config that it did not refuse.
+// ErrUnknown says that a configuration has nothing of that name.
+var ErrUnknown = errors.New("unknown name")
+
+// Checked is what Check found in a config, in the order of the file.
 type Checked struct {
-	Warnings []string
-	Summary  string // what the config says, in one line
+	Warnings []config.Finding
+	Mistakes []config.Finding // those with a place; all of them are in Check's error
+	Summary  string           // what the config says, in one line; empty when it was refused
 }
 
 // Check validates a configuration: everything that New would do, short of opening sockets and
 // stores. A refused one is an ErrConfig that lists every mistake.
 func Check(o Options) (Checked, error) {
 	c, report, err := o.load()
-	found := Checked{Warnings: warningsOf(report)}
+	found := Checked{Warnings: report.Warnings, Mistakes: report.Mistakes}
 	if err != nil {
 		return found, err
 	}
@@ -64,9 +69,14 @@ func Probe(ctx context.Context, o Options, names []string) ([]probes.Sample, err
 	if err != nil {
 		return nil, err
 	}
+	var have []string
+	for _, t := range in.targets {
+		have = append(have, t.Backend)
+	}
 	for _, n := range names {
-		if !slices.ContainsFunc(in.targets, func(t probes.Target) bool { return t.Backend == n }) {
-			return nil, fmt.Errorf("no backend with a probe is named %q", n)
+		if !slices.Contains(have, n) {
+			return nil, fmt.Errorf("%w: no backend with a probe is named %q; there are: %s",
+				ErrUnknown, n, strings.Join(have, ", "))
 		}
 	}
 	prober := probes.NewProber(probes.ProberConfig{Vantage: c.Vantage})

@@ -115,7 +115,7 @@ func (d *Demo) Close() error {
 }
 
 // Env is what the node's config needs in its environment.
-func (d *Demo) Env() []string { return []string{tokenEnv + "=" + tokenValue} }
+func Env() []string { return []string{tokenEnv + "=" + tokenValue} }
 
 // Toggle breaks or heals the stand-in with this number, from 0; it answers 503 while broken.
 // It returns its name and whether it is broken now; ok is false when there is no such stand-in.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -32,14 +33,15 @@ type Problem struct {
 	RetryAfter time.Duration `json:"-"`
 }
 
-// Error implements error.
+// Error implements error. What went wrong comes first and alone where the server said it in
+// words; the status is added where the words may come from something in between, or are none.
 func (p *Problem) Error() string {
-	s := p.Title
-	if p.Detail != "" {
-		s += ": " + p.Detail
+	s := p.Detail
+	if p.Code == "" || s == "" {
+		s = strings.TrimSuffix(fmt.Sprintf("HTTP %d %s: %s", p.Status, p.Title, s), ": ")
 	}
 	for _, f := range p.Findings {
-		s += "\n  " + f
+		s += "\n" + f
 	}
-	return fmt.Sprintf("%s (%d %s)", s, p.Status, p.Code)
+	return s
 }
