@@ -60,7 +60,7 @@ func TestTheReferenceOfTheConfigurationIsTheCodes(t *testing.T) {
 		"backends[].probe.rise":     "`probing.rise`",
 		"backends[].probe.fall":     "`probing.fall`",
 	}}
-	r.section("", reflect.ValueOf(*filled), reflect.ValueOf(*plain), false)
+	r.section("", reflect.ValueOf(*filled), reflect.ValueOf(*plain))
 	for path := range r.computed {
 		t.Errorf("%s has a computed default and is no key", path)
 	}
@@ -160,10 +160,26 @@ func plainText(text, name string) string {
 			if verb == "names " || verb == "says " {
 				rest = verb + rest
 			}
-			return strings.ToUpper(rest[:1]) + rest[1:]
+			return forPeople(rest)
 		}
 	}
-	return text
+	return forPeople(text)
+}
+
+// forPeople says what a Go comment says to those who write YAML.
+func forPeople(text string) string {
+	text = strings.NewReplacer("; nil otherwise", "", "nil means", "left out:",
+		"Load makes a name", "A name", "Load makes it", "It becomes",
+		"without a dot full", "without a dot is made full", " and takes a final dot away",
+		", without a final dot", "0 stands for the zone's and comes from leaving it out",
+		"left out: the zone's").Replace(text)
+	if first, _, _ := strings.Cut(text, " "); strings.ContainsAny(first, ".:") {
+		return text // a key or a form: as it is written
+	}
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 type section struct {
@@ -180,7 +196,7 @@ type reference struct {
 
 // section lists the keys of a struct. plain is the same struct of the defaults alone; it is
 // missing below lists and optional sections.
-func (r *reference) section(path string, v, plain reflect.Value, _ bool) {
+func (r *reference) section(path string, v, plain reflect.Value) {
 	typ := v.Type()
 	s := section{path: path}
 	if path != "" {
@@ -208,7 +224,7 @@ func (r *reference) section(path string, v, plain reflect.Value, _ bool) {
 			value = plain.Field(i)
 		}
 		s.keys = append(s.keys, key{path: name, kind: kindOf(f.Type), about: about,
-			fallback: r.fallback(full, f, value), limits: limits(f)})
+			fallback: r.fallback(full, f, value), limits: r.limits(full, f)})
 	}
 	r.sections[at] = s
 }
@@ -229,20 +245,20 @@ func (r *reference) nested(
 			r.t.Errorf("the minimal config has no element of %s", full)
 			return
 		}
-		r.section(full, v.Index(0), reflect.Value{}, true)
+		r.section(full, v.Index(0), reflect.Value{})
 	case typ.Kind() == reflect.Pointer:
 		kind = "optional section"
 		value := reflect.New(typ.Elem()).Elem() // one that the minimal config leaves out
 		if !v.IsNil() {
 			value = v.Elem()
 		}
-		r.section(full, value, reflect.Value{}, true)
+		r.section(full, value, reflect.Value{})
 	default:
 		sub := reflect.Value{}
 		if plain.IsValid() {
 			sub = plain.Field(i)
 		}
-		r.section(full, v, sub, false)
+		r.section(full, v, sub)
 	}
 	s.keys = append(s.keys, key{path: name, kind: kind + " [`" + full + "`](#" + slug("`"+full+"`") + ")",
 		fallback: fallback, limits: "", about: about})
@@ -266,7 +282,7 @@ func kindOf(typ reflect.Type) string {
 	case typ == reflect.TypeFor[config.Bytes]():
 		return "size"
 	case typ.Kind() == reflect.Slice:
-		return "list of " + kindOf(typ.Elem()) + "s"
+		return "list of " + strings.Replace(kindOf(typ.Elem()), "number", "numbers", 1)
 	case typ.Kind() == reflect.Bool:
 		return "true or false"
 	case typ.Kind() == reflect.Int:
@@ -329,7 +345,11 @@ func short(d time.Duration) string {
 }
 
 // limits says which values a key takes.
-func limits(f reflect.StructField) string {
+func (r *reference) limits(full string, f reflect.StructField) string {
+	if full == "providers[].kind" { // checked in code, since kinds that are gone get advice
+		return fmt.Sprintf("`%s` `%s` `%s`", config.ProviderEdge, config.ProviderFastly,
+			config.ProviderCloudflare)
+	}
 	var parts []string
 	if words := strings.Fields(f.Tag.Get("oneof")); len(words) > 0 {
 		parts = append(parts, "`"+strings.Join(words, "` `")+"`")
