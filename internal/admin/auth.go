@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -105,8 +106,13 @@ func (a *authorizer) checkLoopback(r *http.Request) *api.Problem {
 // foreign refuses requests that another site's page made a browser send.
 func foreign(r *http.Request) *api.Problem {
 	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "same-origin", "none":
+	case "same-origin", "none":
 		return nil
+	case "": // no browser, or an old one: that tells where the page is from, if not how
+		o, err := url.Parse(r.Header.Get("Origin"))
+		if err == nil && (o.Host == r.Host || r.Header.Get("Origin") == "") {
+			return nil
+		}
 	}
 	if r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		return nil // a link to the console
@@ -167,5 +173,34 @@ func (m *scopedMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http
 	})
 }
 
-// ServeHTTP implements http.Handler.
-func (m *scopedMux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. What no route takes is answered with a problem.
+func (m *scopedMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, pattern := m.mux.Handler(r)
+	if pattern != "" {
+		m.mux.ServeHTTP(w, r)
+		return
+	}
+	// The multiplexer's own answer says whether the path or the method is wrong.
+	said := &refusal{header: http.Header{}, status: http.StatusNotFound}
+	h.ServeHTTP(said, r)
+	if allow := said.header.Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+	}
+	writeProblem(w, problem(said.status, api.CodeNotFound, r.Method+" "+r.URL.Path+
+		" is no route of this API"))
+}
+
+// refusal catches the multiplexer's answer to what no route takes.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+// Header implements http.ResponseWriter.
+func (r *refusal) Header() http.Header { return r.header }
+
+// Write implements http.ResponseWriter.
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
+
+// WriteHeader implements http.ResponseWriter.
+func (r *refusal) WriteHeader(status int) { r.status = status }

@@ -38,5 +38,8 @@ func (m *metrics) count(r *http.Request, status int) {
 	default:
 		method = "other"
 	}
+	if status == 0 {
+		status = http.StatusOK // what net/http sends for a handler that wrote nothing
+	}
 	m.requests.WithLabelValues(method, strconv.Itoa(status)).Inc()
 }

@@ -77,7 +77,10 @@ func withCode(_ huma.Context, status string, v any) (any, error) {
 		return v, nil
 	}
 	code := api.CodeBadRequest
-	if m.Status >= 500 {
+	switch {
+	case m.Status == http.StatusRequestEntityTooLarge:
+		code = api.CodeTooLarge
+	case m.Status >= 500:
 		code = api.CodeInternal
 	}
 	p := problem(m.Status, code, m.Detail)

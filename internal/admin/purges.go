@@ -53,13 +53,21 @@ func (s *Server) addPurge(ctx context.Context, in *purgeInput) (*body[api.PurgeS
 	return answer(purgeOf(st))
 }
 
-// brief shows the first items of a long list.
+// brief shows the first items of a long list, and the beginning of long items: what people
+// and the audit log need to recognise a purge.
 func brief(items []string) string {
-	const shown = 3
-	if len(items) <= shown {
-		return strings.Join(items, " ")
+	const shown, runes = 3, 300
+	var parts []string
+	for _, item := range items[:min(shown, len(items))] {
+		if short := []rune(item); len(short) > runes {
+			item = string(short[:runes]) + "…"
+		}
+		parts = append(parts, item)
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(items[:shown], " "), len(items)-shown)
+	if more := len(items) - shown; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(parts, " ")
 }
 
 type purgeGet struct {

@@ -25,6 +25,7 @@ func (s *Server) table() []route {
 		raw("GET", "/metrics", ScopeRead, promhttp.HandlerFor(s.cfg.Gatherer,
 			promhttp.HandlerOpts{}).ServeHTTP),
 		raw("GET", "/", ScopePublic, s.console),
+		raw("GET", "/v1/", ScopePublic, s.noRoute),
 
 		op("GET", "/v1/status", "What the node knows and does", ScopeRead, s.status),
 		op("GET", "/v1/explain", "Why a client gets its answer", ScopeRead, s.explain),

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -205,29 +206,48 @@ func (s *Server) shell(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy",
 			"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &recorder{ResponseWriter: w}
 		defer func() {
+			defer func() { s.metrics.count(r, rec.status) }()
 			if p := recover(); p != nil {
-				s.metrics.panics.Inc()
-				s.log.Error("admin request panicked", "reason", fmt.Sprint(p), "path", r.URL.Path)
-				writeProblem(rec, problem(http.StatusInternalServerError, api.CodeInternal,
-					"this request met a bug; the log says which"))
+				s.caught(rec, r, p)
 			}
-			s.metrics.count(r, rec.status)
 		}()
 		next.ServeHTTP(rec, r)
 	})
 }
 
-// recorder remembers the status for the counts.
+// caught answers a request whose handler panicked. When a part of the answer is out already,
+// the connection is cut: the client must not take the part for the whole.
+func (s *Server) caught(rec *recorder, r *http.Request, p any) {
+	s.metrics.panics.Inc()
+	s.log.Error("admin request panicked", "reason", fmt.Sprint(p), "path", r.URL.Path,
+		"stack", string(debug.Stack()))
+	if rec.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	writeProblem(rec, problem(http.StatusInternalServerError, api.CodeInternal,
+		"this request met a bug; the log says which"))
+}
+
+// recorder remembers the status for the counts; 0: nothing was answered yet.
 type recorder struct {
 	http.ResponseWriter
 	status int
 }
 
+// WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

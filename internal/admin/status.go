@@ -36,6 +36,12 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 	s.cfg.Console.ServeHTTP(w, r)
 }
 
+// noRoute keeps the console from answering what was meant for the API.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
+	writeProblem(w, problem(http.StatusNotFound, api.CodeNotFound,
+		r.URL.Path+" is no route of this API"))
+}
+
 // status composes what an operator wants to see first.
 func (s *Server) status(context.Context, *none) (*body[api.Status], error) {
 	return answer(s.snapshot())
@@ -62,7 +68,7 @@ func (s *Server) snapshot() api.Status {
 	}
 	if s.cfg.Drills != nil {
 		if rep, ok := s.cfg.Drills.Current(); ok {
-			d := drillOf(rep)
+			d := briefDrill(rep)
 			st.Drill = &d
 		}
 	}
@@ -150,7 +156,11 @@ func (s *Server) steered() string {
 	if t == nil {
 		return "no names yet"
 	}
-	return strings.ReplaceAll(strings.Join(t.Hosts(), ", "), ".,", ",")
+	var names []string
+	for _, h := range t.Hosts() {
+		names = append(names, strings.TrimSuffix(h, "."))
+	}
+	return strings.Join(names, ", ")
 }
 
 // prefixOf reads an address or a prefix; empty is loopback.
@@ -212,6 +222,9 @@ func stepOf(st steering.Step) api.ExplainStep {
 	return step
 }
 
+// streamLimit is how long a client of the stream may take nothing before it is cut off.
+const streamLimit = 15 * time.Second
+
 type eventsInput struct {
 	After uint64 `query:"after"`
 }
@@ -227,16 +240,14 @@ func (s *Server) events(_ context.Context, in *eventsInput) (*body[[]api.Event],
 // stream sends the status once a second and every event at once, as server-sent events.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	if err := rc.SetWriteDeadline(time.Time{}); err != nil {
-		writeProblem(w, problem(http.StatusInternalServerError, api.CodeInternal, err.Error()))
-		return
-	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var seq uint64
 	for {
+		// A client that stopped reading must not hold this goroutine for ever.
+		_ = rc.SetWriteDeadline(time.Now().Add(streamLimit))
 		events, more := s.cfg.Events.After(seq)
 		for _, e := range events {
 			seq = e.Sequence

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,7 +101,7 @@ func (s *Server) addOverride(ctx context.Context, in *overrideInput) (*body[api.
 	}
 	got, err := s.cfg.Overrides.Add(ctx, o)
 	if err != nil {
-		return nil, badRequest(err.Error())
+		return nil, fail(err)
 	}
 	return answer(overrideOf(got))
 }
@@ -118,6 +119,10 @@ func (s *Server) known(o steering.Override) error {
 	names := s.cfg.Info().Answers
 	if _, ok := names[o.Backend]; !ok {
 		return badRequest(fmt.Sprintf("no backend is named %q", o.Backend))
+	}
+	of := func(sh steering.Share) bool { return sh.Backend == o.Backend }
+	if o.Host != "" && !slices.ContainsFunc(t.Shares(o.Host), of) {
+		return badRequest(fmt.Sprintf("no pool of host %q has backend %q", o.Host, o.Backend))
 	}
 	return nil
 }
@@ -169,7 +174,7 @@ func (s *Server) drills(ctx context.Context, _ *none) (*body[[]api.Drill], error
 	}
 	out := []api.Drill{}
 	for _, rep := range list {
-		out = append(out, drillOf(rep))
+		out = append(out, briefDrill(rep))
 	}
 	return answer(out)
 }
@@ -235,9 +240,15 @@ func (s *Server) stopDrill(ctx context.Context, in *byID) (*body[api.Drill], err
 }
 
 func drillOf(rep drill.Report) api.Drill {
-	d := api.Drill{ID: rep.ID, Backend: rep.Plan.Backend, State: string(rep.State),
-		Started: rep.Started, Ends: rep.Ends, Actor: rep.Plan.Actor, Node: rep.Node,
-		Message: rep.Message, Markdown: rep.Markdown()}
+	d := briefDrill(rep)
+	d.Markdown = rep.Markdown()
 	d.Report, _ = json.Marshal(rep) // plain values always marshal
 	return d
+}
+
+// briefDrill is a drill without its report, which can be long.
+func briefDrill(rep drill.Report) api.Drill {
+	return api.Drill{ID: rep.ID, Backend: rep.Plan.Backend, State: string(rep.State),
+		Started: rep.Started, Ends: rep.Ends, Actor: rep.Plan.Actor, Node: rep.Node,
+		Message: rep.Message}
 }
