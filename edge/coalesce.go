@@ -24,12 +24,19 @@ type flightKey struct {
 	variant string // the secondary key by the Vary known so far
 }
 
+// shunned names what proved not cacheable: often a key has answers for clients without
+// credentials that are, and others that aren't. These must not keep those out of the cache.
+type shunned struct {
+	key      storage.Key
+	personal bool // asked for with credentials
+}
+
 // flights are the fetches under way.
 type flights struct {
 	mu          sync.Mutex // guards all below
 	open        map[flightKey]*flight
 	running     map[*flight]struct{}
-	uncacheable map[storage.Key]time.Time // until when
+	uncacheable map[shunned]time.Time // until when
 	background  int
 	closed      bool
 
@@ -40,7 +47,7 @@ func newFlights() *flights {
 	return &flights{
 		open:        map[flightKey]*flight{},
 		running:     map[*flight]struct{}{},
-		uncacheable: map[storage.Key]time.Time{},
+		uncacheable: map[shunned]time.Time{},
 	}
 }
 
@@ -56,25 +63,26 @@ func (fs *flights) close() {
 }
 
 // collapsible says whether requests for a key should wait for each other.
-func (fs *flights) collapsible(k storage.Key, now time.Time) bool {
+func (fs *flights) collapsible(k storage.Key, personal bool, now time.Time) bool {
+	what := shunned{k, personal}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	until, ok := fs.uncacheable[k]
+	until, ok := fs.uncacheable[what]
 	if ok && !now.Before(until) {
-		delete(fs.uncacheable, k)
+		delete(fs.uncacheable, what)
 		ok = false
 	}
 	return !ok
 }
 
 // markUncacheable notes that what a key names could not be shared.
-func (fs *flights) markUncacheable(k storage.Key, now time.Time) {
+func (fs *flights) markUncacheable(k storage.Key, personal bool, now time.Time) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if len(fs.uncacheable) >= maxUncacheable {
 		clear(fs.uncacheable) // rare, and costs only some waiting
 	}
-	fs.uncacheable[k] = now.Add(uncacheableFor)
+	fs.uncacheable[shunned{k, personal}] = now.Add(uncacheableFor)
 }
 
 // join gives the flight to wait for, as its leader if it is new. A new flight is started by

@@ -123,7 +123,7 @@ func (w *fetcher) arrived(ctx context.Context, p *http.Response) bool {
 	if reason == "" && large {
 		reason = "too large"
 	}
-	if reason != "" && (large || !shareable(p)) {
+	if reason != "" && (large || !w.shareable(p, meta)) {
 		return w.hand(p, reason, large)
 	}
 	w.share(p, meta, reason)
@@ -131,13 +131,22 @@ func (w *fetcher) arrived(ctx context.Context, p *http.Response) bool {
 	return false
 }
 
-// shareable says whether an answer that may not be stored can still be given to all who waited
-// for it: an error without any sign that it is meant for one client. Without this, a failing
+// shareable says whether an answer that is not stored can still be given to all who waited for
+// it: one that was reusable before it came too late, or an error without any sign that it is
+// meant for one client, be it in the answer or in the request. Without this, a slow or failing
 // origin would be asked by each of them.
-func shareable(p *http.Response) bool {
+func (w *fetcher) shareable(p *http.Response, meta freshness.Meta) bool {
+	if meta.Reusable() {
+		return true
+	}
 	c, _ := freshness.ResponseControl(p.Header)
-	return serverError(p.StatusCode) && !c.Private && !c.NoStore &&
+	return serverError(p.StatusCode) && !c.Private && !c.NoStore && !personal(w.asked) &&
 		len(p.Header["Set-Cookie"]) == 0 && len(p.Header["Vary"]) == 0
+}
+
+// personal says whether a request tells the origin who sends it.
+func personal(h http.Header) bool {
+	return len(h["Cookie"]) > 0 || len(h["Authorization"]) > 0
 }
 
 // judge decides whether a response may be stored.
@@ -159,8 +168,9 @@ func (w *fetcher) fail(ctx context.Context, err error) {
 // hand gives a response that may not be shared to the leader alone. The others go on at once.
 func (w *fetcher) hand(p *http.Response, reason string, large bool) bool {
 	s := w.server
-	if reason != "authorization" && reason != "request no-store" { // true of one request only
-		s.flights.markUncacheable(w.key, s.now())
+	// Those reasons are true of one request only, and errors pass.
+	if reason != "authorization" && reason != "request no-store" && !serverError(p.StatusCode) {
+		s.flights.markUncacheable(w.key, personal(w.asked), s.now())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,7 +236,7 @@ func (w *fetcher) finish(ctx context.Context, last []byte) error {
 	w.mu.Unlock()
 	if !storable {
 		if w.reason == "" { // it outgrew MaxObject
-			w.server.flights.markUncacheable(w.key, w.server.now())
+			w.server.flights.markUncacheable(w.key, personal(w.asked), w.server.now())
 		}
 		if err := w.append(ctx, last, w.server.config.MaxObject); err != nil {
 			return err
@@ -245,18 +255,25 @@ func (w *fetcher) finish(ctx context.Context, last []byte) error {
 
 // store puts an object into the cache.
 func (w *fetcher) store(status int, h http.Header, body []byte, meta freshness.Meta) {
-	s := w.server
-	c, _ := freshness.ResponseControl(h)
-	if len(c.NoCacheFields)+len(c.PrivateFields) > 0 {
-		h = h.Clone()
-		for _, name := range slices.Concat(c.NoCacheFields, c.PrivateFields) {
-			h.Del(name)
-		}
-	}
-	s.cache.Put(w.fetch, &storage.Object{
+	h = forOthers(h)
+	w.server.cache.Put(w.fetch, &storage.Object{
 		Key: w.key, VaryNames: w.vary, Variant: w.variant,
 		Status: status, Header: h, Body: body, Tags: tagsOf(h), Meta: meta,
 	})
+}
+
+// forOthers is a response's header without the fields that the qualified forms of no-cache and
+// private keep from everybody but the client that asked (RFC 9111 §5.2.2.4, §5.2.2.7).
+func forOthers(h http.Header) http.Header {
+	c, _ := freshness.ResponseControl(h)
+	if len(c.NoCacheFields)+len(c.PrivateFields) == 0 {
+		return h
+	}
+	h = h.Clone()
+	for _, name := range slices.Concat(c.NoCacheFields, c.PrivateFields) {
+		h.Del(name)
+	}
+	return h
 }
 
 // confirmed deals with a 304: the stored body stays, its header is renewed.

@@ -121,6 +121,10 @@ func (s *Server) refuse(x *exchange) (status int, why string) {
 			}
 		}
 	}
+	if r.URL.Opaque != "" {
+		// The origin would get a target that the cache's key does not hold.
+		return http.StatusBadRequest, "the target is neither a path nor a URL with a host"
+	}
 	if len(r.Header["Host"]) > 0 {
 		return http.StatusBadRequest, "more than one Host"
 	}

@@ -124,7 +124,7 @@ func (s *Server) miss(x *exchange, c candidate, varyNames []string) {
 	case asked.OnlyIfCached:
 		s.unsatisfiable(x)
 		return
-	case asked.NoStore, !s.flights.collapsible(x.key, s.now()):
+	case asked.NoStore, !s.flights.collapsible(x.key, personal(x.request.Header), s.now()):
 		s.pass(x, c)
 		return
 	}
@@ -182,6 +182,11 @@ func (s *Server) follow(x *exchange, c candidate, f *flight, leader bool) {
 	case p == handed && leader:
 		s.relay(x, f)
 	case p == handed:
+		leave()
+		x.status.collapsed = false
+		s.pass(x, c)
+	case !leader && f.reason == "" && !f.meta.Reusable():
+		// The origin wants to be asked for each use, and may answer each client otherwise.
 		leave()
 		x.status.collapsed = false
 		s.pass(x, c)

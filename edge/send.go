@@ -60,6 +60,9 @@ func (s *Server) sendFlight(x *exchange, f *flight, place *reader) {
 	x.status.stored = f.reason == ""
 	x.status.detail = f.reason
 	a := &answer{status: f.status, header: f.header, size: f.size, source: place, whole: true}
+	if x.status.collapsed {
+		a.header = forOthers(f.header)
+	}
 	if f.reason == "" {
 		now := s.now()
 		x.status.ttl(f.meta.Lifetime - f.age(now))

@@ -52,8 +52,8 @@ type Meta struct {
 const heuristicCap = 24 * time.Hour
 
 // Judge decides whether a shared cache may store the response to a request (RFC 9111 §3), and
-// whether it would ever be of use. An empty reason means yes, and Meta is valid; else the
-// reason is a short constant phrase.
+// whether it would ever be of use. An empty reason means yes; else it is a short constant
+// phrase. Meta is valid for what may be stored, of use or not, and zero for the rest.
 func Judge(q Request, p Response, policy Policy) (m Meta, reason string) {
 	c, targeted := ResponseControl(p.Header)
 	if reason := forbidden(q, p, c); reason != "" {
@@ -73,7 +73,7 @@ func Judge(q Request, p Response, policy Policy) (m Meta, reason string) {
 	}
 	m.windows(c, policy)
 	if !m.useful() {
-		return Meta{}, "no freshness and no validator"
+		return m, "no freshness and no validator"
 	}
 	return m, ""
 }
@@ -178,6 +178,13 @@ func (m Meta) useful() bool {
 	}
 	fresh := m.Lifetime - m.InitialAge
 	return fresh > 0 || m.Validator || !m.Heuristic && fresh+max(m.WhileRevalidate, m.IfError) > 0
+}
+
+// Reusable says whether the response may answer another request than the one it was fetched for
+// without asking the origin first: only that allows several waiting clients to share it (RFC
+// 9111 §4). What has no lifetime at all may have been made for one client.
+func (m Meta) Reusable() bool {
+	return !m.Validate && (m.Lifetime > 0 || m.WhileRevalidate > 0)
 }
 
 // heuristicStatus says whether a status is cacheable by default (RFC 9110 §15.1). 206 is one of
