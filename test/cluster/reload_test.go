@@ -231,6 +231,7 @@ func TestAHundredReloadsUnderLoadLoseAndFalsifyNothing(t *testing.T) {
 			r.accept(2+i, i%4 < 2)
 		}
 	}
+	r.crowd(200)
 	t.Logf("100 reloads in %v: %d taken, %d refused, slowest %v", time.Since(began),
 		r.taken, r.refused, r.slowest)
 	l.report(t)
@@ -281,6 +282,24 @@ func (r *reloader) accept(generation int, signal bool) {
 	r.generations.seen()
 	r.slowest = max(r.slowest, time.Since(began))
 	r.taken++
+}
+
+// crowd asks for one generation from all sides at once.
+func (r *reloader) crowd(generation int) {
+	r.t.Helper()
+	r.generations.begin(generation)
+	write(r.t, r.file, r.generations.config(generation))
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			r.signal()
+			if _, err := r.reload(); err != nil {
+				r.t.Errorf("one of ten reloads at once: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	r.generations.seen()
 }
 
 // refuse offers a bad file, and waits until the node says where it is bad.
