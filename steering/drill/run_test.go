@@ -446,4 +446,3 @@ func TestAReportTooLongForTheStoreIsThinnedNotLost(t *testing.T) {
 		}
 	})
 }
-

@@ -57,7 +57,7 @@ func TestStepMovesADrillByWhatIsSeen(t *testing.T) {
 			Aborted, "the node is stopping", "the node is stopping; the fault was lifted"},
 		"the guard bites in the last look": {running(), seen{now: at(10 * time.Second),
 			guardErr: errors.New("little")}, Restoring, "aborted: little", "aborted: little"},
-		"still out": {restoring(), seen{now: at(11 * time.Second), gone: true}, Restoring, "", ""},
+		"still out":   {restoring(), seen{now: at(11 * time.Second), gone: true}, Restoring, "", ""},
 		"first share": {restoring(), seen{now: at(13 * time.Second), share: true}, Restoring, "", ""},
 		"all back":    {restoring(), seen{now: at(40 * time.Second), share: true, back: true}, Done, "", ""},
 		"the node stops while it returns": {restoring(), seen{now: at(12 * time.Second), quit: true},
