@@ -6,14 +6,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // site is a small origin server that can be stopped and started again on its address.
 type site struct {
-	addr   string
-	server *http.Server
+	addr    string
+	server  *http.Server
+	edition atomic.Int64 // what its lasting page says
 }
 
 // page is what the origin's page says.
@@ -40,6 +42,10 @@ func (s *site) start(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=2")
 		w.Header().Set("ETag", `"one"`)
 		fmt.Fprint(w, page)
+	})
+	mux.HandleFunc("GET /lasting", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		fmt.Fprint(w, "edition ", s.edition.Load())
 	})
 	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -169,6 +169,7 @@ func burst(t *testing.T, server string, as answers, n int) counts {
 type watcher struct {
 	wg   sync.WaitGroup
 	quit chan struct{}
+	end  func() // ends the asking; may be called twice
 
 	mu   sync.Mutex // guards what follows
 	seen []sighting // in the order of the answers
@@ -187,9 +188,12 @@ func watch(t *testing.T, server string, as answers) *watcher {
 	for _, network := range []string{"udp", "udp", "udp", "tcp"} {
 		w.wg.Go(func() { w.run(network, server, as) })
 	}
-	t.Cleanup(func() {
+	w.end = sync.OnceFunc(func() {
 		close(w.quit)
 		w.wg.Wait()
+	})
+	t.Cleanup(func() {
+		w.end()
 		t.Logf("watched %d answers meanwhile", len(w.seen))
 		if len(w.bad) > 0 {
 			t.Errorf("%d of %d answers were wrong or missing, the first: %v",

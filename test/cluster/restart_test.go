@@ -22,17 +22,21 @@ import (
 // connections, bravo does not unless a test opens it.
 type plain struct {
 	lane  lane
+	name  string
 	port  int
 	dir   string
 	file  string
 	state string
 	dns   string
 	admin string
+	edge  string
 	every time.Duration // the probes' interval
 	as    answers
+	// providers is a part of the config, or "".
+	providers string
 }
 
-const plainConfig = `node: plain
+const plainConfig = `node: %[8]s
 roles: [dns, probe, edge, admin]
 state_dir: %[1]s
 store: %[2]s
@@ -57,8 +61,8 @@ pools:
       - {backend: charlie, weight: 20}
 hosts:
   - {name: cdn.example.test, ttl: 1s, pools: [cdns]}
-edge:
-  listen: ["%[4]s14:%[5]d"]
+%[9]sedge:
+  listen: ["%[10]s"]
   memory: 16MiB
   sites: [{hosts: [cdn.example.test], origin: "http://%[4]s15:%[5]d"}]
 admin: {listen: "%[6]s"}
@@ -67,12 +71,20 @@ admin: {listen: "%[6]s"}
 func newPlain(t *testing.T) *plain {
 	t.Helper()
 	l := newLane()
-	p := &plain{lane: l, port: l.port(t), dir: t.TempDir(), every: 200 * time.Millisecond,
+	p := newPlainOf(t, "plain", l, l.port(t), 1)
+	p.configure(t, "{kind: bolt}")
+	return p
+}
+
+// newPlainOf prepares a node of several, each with a number from 1, without writing its config.
+func newPlainOf(t *testing.T, name string, l lane, port, number int) *plain {
+	t.Helper()
+	p := &plain{lane: l, name: name, port: port, dir: t.TempDir(), every: 200 * time.Millisecond,
 		as: answers{l.ip(11): "alpha", l.ip(12): "bravo", l.ip(13): "charlie"}}
 	p.file = filepath.Join(p.dir, "pointsman.yaml")
 	p.state = filepath.Join(p.dir, "state")
-	p.dns, p.admin = l.addr(1, p.port), l.addr(2, p.port)
-	p.configure(t, "{kind: bolt}")
+	p.dns, p.admin, p.edge = l.addr(100*number-99, port), l.addr(100*number-98, port),
+		l.addr(100*number-97, port)
 	return p
 }
 
@@ -80,10 +92,10 @@ func newPlain(t *testing.T) *plain {
 func (p *plain) configure(t *testing.T, store string) {
 	t.Helper()
 	write(t, p.file, fmt.Sprintf(plainConfig, p.state, store, p.dns, p.lane.prefix, p.port,
-		p.admin, p.every))
+		p.admin, p.every, p.name, p.providers, p.edge))
 }
 
-func (p *plain) serve(t *testing.T) *node { return serve(t, "plain", p.file, p.admin) }
+func (p *plain) serve(t *testing.T) *node { return serve(t, p.name, p.file, p.admin) }
 
 // firstAnswer asks a node that is starting until it answers at all, and returns how long after
 // the start that was and which backend it named.

@@ -35,7 +35,7 @@ func TestAStopUnderLoadIsGraceful(t *testing.T) {
 	}
 	slow := make(chan string, 1)
 	began := make(chan struct{})
-	go func() { slow <- download("http://"+p.lane.addr(14, p.port)+"/slow", began) }()
+	go func() { slow <- download("http://"+p.edge+"/slow", began) }()
 	<-began
 
 	l := &load{server: p.dns, rate: 2000,
@@ -82,7 +82,7 @@ func TestASecondSignalEndsAtOnceWhatTheFirstWaitsFor(t *testing.T) {
 	n := p.serve(t)
 	n.ready(t)
 	slow, began := make(chan string, 1), make(chan struct{})
-	go func() { slow <- download("http://"+p.lane.addr(14, p.port)+"/slow", began) }()
+	go func() { slow <- download("http://"+p.edge+"/slow", began) }()
 	<-began
 	n.signal(syscall.SIGTERM)
 	await(t, 5*time.Second, "the stop has begun", func() bool {
