@@ -44,9 +44,9 @@ type Config struct {
 	ExposeTags bool
 
 	// ReadHeaderTimeout bounds a request's head, default 10 s; IdleTimeout an idle connection,
-	// default 60 s; WriteTimeout a client that takes no byte, default 30 s; FetchTimeout an
-	// origin that sends no byte, default 30 s; ShutdownTimeout the requests under way when Run
-	// is told to stop, default 10 s.
+	// default 60 s; WriteTimeout a client that takes no byte of its answer or sends none of its
+	// request's body, default 30 s; FetchTimeout an origin that sends no byte, default 30 s;
+	// ShutdownTimeout the requests under way when Run is told to stop, default 10 s.
 	ReadHeaderTimeout, IdleTimeout, WriteTimeout, FetchTimeout, ShutdownTimeout time.Duration
 }
 

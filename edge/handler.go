@@ -24,6 +24,7 @@ type exchange struct {
 	sent    int64 // bytes of body
 	begun   bool  // a final head was written
 	retries int   // flights left for another
+	ignored bool  // the request has a body that nobody reads, yet net/http will
 }
 
 // serve answers one request.
@@ -35,6 +36,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		request: r,
 		site:    (*s.sites.Load())[host],
 		key:     keyOf(r, host),
+		ignored: r.ContentLength != 0,
 	}
 	defer s.finish(x)
 	s.extend(x)
@@ -145,6 +147,7 @@ func (s *Server) say(x *exchange, status int, text string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(text)+1))
+	s.extend(x)
 	x.begun = true
 	x.writer.WriteHeader(status)
 	if x.request.Method != http.MethodHead {
@@ -179,4 +182,7 @@ func (s *Server) unavailable(x *exchange, err error) {
 func (s *Server) extend(x *exchange) {
 	// Recorders in tests have no deadline, and one that can't be set is no reason to stop.
 	_ = x.control.SetWriteDeadline(time.Now().Add(s.config.WriteTimeout))
+	if x.ignored { // sooner, as net/http reads what it can before it writes
+		_ = x.control.SetReadDeadline(time.Now().Add(s.config.WriteTimeout / 2))
+	}
 }

@@ -2,10 +2,13 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"sync"
 	"time"
 
 	"pointsman/edge/freshness"
@@ -19,8 +22,12 @@ func (s *Server) pass(x *exchange, c candidate) {
 	defer cancel(nil)
 	out := s.originRequest(ctx, x, false)
 	out.Header.Del("Expect") // net/http asks for the body when it is read
+	var body *upload
 	if x.request.ContentLength != 0 {
-		out.Body, out.ContentLength = x.request.Body, x.request.ContentLength
+		x.ignored = false
+		body = &upload{ReadCloser: x.request.Body, exchange: x, timeout: s.config.WriteTimeout}
+		defer body.leave()
+		out.Body, out.ContentLength = body, x.request.ContentLength
 		// An origin may answer while it still reads. Writers that can't do both at once are
 		// not HTTP/1 ones, which need to be told.
 		_ = x.control.EnableFullDuplex()
@@ -30,7 +37,11 @@ func (s *Server) pass(x *exchange, c candidate) {
 	response, err := s.config.Transport.RoundTrip(out.WithContext(ctx))
 	stopHints()
 	s.metrics.fetched(x.site.name, s.now().Sub(began), err)
-	if err != nil {
+	switch {
+	case err != nil && body.stalled():
+		s.refused(x, http.StatusRequestTimeout, "the request's body did not come in time")
+		return
+	case err != nil:
 		s.passFailed(x, c, fmt.Errorf("fetching from %s: %w", x.site.origin.Host, err))
 		return
 	}
@@ -43,6 +54,67 @@ func (s *Server) pass(x *exchange, c candidate) {
 	x.result = resultPass
 	x.status.forwardStatus = response.StatusCode
 	s.sendResponse(x, response, cancel)
+}
+
+// upload is a request's body on its way to the origin. A client that sends nothing for too long
+// is cut off: it would hold a connection to the origin for as long as it likes.
+type upload struct {
+	io.ReadCloser
+	exchange *exchange
+	timeout  time.Duration
+
+	mu   sync.Mutex // guards the rest, and that no deadline is set after left
+	left bool
+	read bool // to its end
+	late bool // the client sent nothing for too long
+}
+
+// Read may be called by the transport until after the exchange.
+func (u *upload) Read(p []byte) (int, error) {
+	u.extend()
+	n, err := u.ReadCloser.Read(p)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.late = u.late || errors.Is(err, os.ErrDeadlineExceeded)
+	u.read = u.read || err == io.EOF
+	if u.read && !u.left {
+		// From here on net/http waits on the connection for the client to leave.
+		_ = u.exchange.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// Close reads some of what is left, as net/http's body does.
+func (u *upload) Close() error {
+	u.extend()
+	return u.ReadCloser.Close()
+}
+
+// stalled says whether the client, not the origin, kept the exchange from ending.
+func (u *upload) stalled() bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.late
+}
+
+// extend renews the deadline for the next bytes.
+func (u *upload) extend() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.left && !u.read && !u.late {
+		_ = u.exchange.control.SetReadDeadline(time.Now().Add(u.timeout)) // recorders have none
+	}
+}
+
+// leave gives the connection's deadline, renewed once more, back to net/http.
+func (u *upload) leave() {
+	u.extend()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.left = true
 }
 
 // passFailed answers when the origin gave nothing.
