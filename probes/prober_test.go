@@ -234,7 +234,9 @@ func TestAProbeEndsByItsTimeoutWhereverTheServerHangs(t *testing.T) {
 			if s.Outcome != c.outcome || s.Detail != c.detail {
 				t.Errorf("got %s: %s", s.Outcome, s.Detail)
 			}
-			if s.Phases.Total < timeout || s.Phases.Total > patience {
+			// A TLS handshake has the rest of the time as its deadline, cut to whole
+			// milliseconds by the runtime's timers: a little less is the timeout, too.
+			if s.Phases.Total < timeout*9/10 || s.Phases.Total > patience {
 				t.Errorf("took %v, want about %v", s.Phases.Total, timeout)
 			}
 		})

@@ -125,7 +125,7 @@ func acceptForever(s *purge.Service, client string) {
 		tag := fmt.Sprintf("tag-%d-%s-%d", os.Getpid(), client, i)
 		st, err := s.Submit(context.Background(), tags(tag))
 		if errors.Is(err, purge.ErrOverloaded) {
-			time.Sleep(time.Millisecond) // the queue is full: wait for a delivery
+			<-time.After(time.Millisecond) // the queue is full: a delivery makes room
 			continue
 		}
 		if err != nil {
@@ -139,16 +139,16 @@ func acceptForever(s *purge.Service, client string) {
 // drained waits until the journal has no unfinished purge.
 func drained(db store.Store) error {
 	deadline := time.Now().Add(time.Minute)
-	for {
+	for now := range time.Tick(20 * time.Millisecond) { // another process's work, on a disk
 		list, err := db.List(context.Background(), "purge/open/")
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		if time.Now().After(deadline) {
+		if now.After(deadline) {
 			return fmt.Errorf("%d purges are unfinished after a minute", len(list))
 		}
-		time.Sleep(20 * time.Millisecond) // another process's work, on a disk
 	}
+	return nil
 }
 
 // recorder is the remote provider's API. It applies every batch, and in one of eight cases

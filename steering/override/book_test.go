@@ -26,7 +26,7 @@ type node struct {
 
 	mu    sync.Mutex
 	told  [][]steering.Override
-	log   strings.Builder
+	log   logBuffer
 	clock time.Duration // added to the bubble's time
 	stop  func()
 }
@@ -304,4 +304,22 @@ func TestARemovalThatOvertakesItsAddWins(t *testing.T) {
 			t.Errorf("the %s store holds %s", name, got)
 		}
 	}
+}
+
+// logBuffer is a log that a test reads while the book writes.
+type logBuffer struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
