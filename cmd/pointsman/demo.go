@@ -49,7 +49,7 @@ func newDemo() *cobra.Command {
 		"`PORT` of the CDNs, the edge and the origin (127.0.0.11 to .15)")
 	fl.Uint16Var(&f.apiPort, "api-port", p.API, "`PORT` of the CDNs' purge APIs")
 	fl.BoolVar(&f.plain, "plain", false, "print lines instead of a live screen (default when not on a terminal)")
-	fl.StringVar(&f.logFile, "log-file", "", "append the node's log to this `FILE` (default: warnings\n"+
+	fl.StringVar(&f.logFile, "log-file", "", "append the node's log to this `FILE` (default: warnings "+
 		"go to standard error, and nowhere while the live screen is there)")
 	fl.BoolVar(&f.printOnly, "print-config", false, "print the node's config and exit")
 	return c

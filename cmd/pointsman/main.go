@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,9 @@ const (
 	exitPartly     = 3
 	exitUnverified = 4
 )
+
+// helpWidth is how wide the help of flags may be, in columns.
+const helpWidth = 96
 
 // exitError carries an exit code with an error; err may be nil when all was printed already.
 type exitError struct {
@@ -120,6 +124,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	asGroup(root)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ",
+		fmt.Sprintf(".FlagUsagesWrapped %d ", helpWidth)))
 	root.SetFlagErrorFunc(badFlag)
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "ask", Title: "Ask a running node:"},

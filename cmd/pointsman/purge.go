@@ -23,8 +23,8 @@ const (
 	pollPause      = time.Second      // before the node is asked again after it was not reached
 )
 
-const purgeExits = "Exit codes: 0 done, 1 failed or not done in time, 2 usage, 3 partly done,\n" +
-	"4 done but unverified."
+const purgeExits = "Exit codes with --wait: 0 done, 1 failed or not done in time, 2 usage,\n" +
+	"3 partly done, 4 done but unverified. Without it: 0 "
 
 type purgeFlags struct {
 	clientFlags
@@ -60,7 +60,7 @@ func newPurge() *cobra.Command {
 		Short: "Purge every provider at once, durably, and see that it took effect",
 		Long: "Purge every provider at once. The purge is on disk before this command says that it is\n" +
 			"accepted; it survives crashes and is retried until each provider took it or the deadline.\n\n" +
-			"Without --wait the exit code 0 means accepted. With it: " + purgeExits,
+			purgeExits + "accepted.",
 		Example: "  pointsman purge --url https://cdn.example.test/price.json --wait\n" +
 			"  pointsman purge --tag product-42 --soft\n" +
 			"  pointsman purge --all --confirm everything --reason 'bad deploy'",
@@ -290,7 +290,7 @@ func newPurgeStatus() *cobra.Command {
 	var wait waitFlags
 	c := &cobra.Command{
 		Use: "status ID", Short: "Show what became of a purge", Args: takes("ID"),
-		Long:    "Show what became of a purge. With --wait: " + purgeExits,
+		Long:    "Show what became of a purge.\n\n" + purgeExits + "whatever became of it.",
 		Example: "  pointsman purge list\n  pointsman purge status 01M83ZQP9K5H1SQ2YRPCE1KN45 --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := wait.check(); err != nil {

@@ -25,11 +25,11 @@ func takes(words ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(words):
-			return fmt.Errorf("%s needs %s", cmd.CommandPath(), strings.Join(words[len(args):], " and "))
+			return fmt.Errorf("%s needs %s", named(cmd), strings.Join(words[len(args):], " and "))
 		case len(args) > len(words) && len(words) == 0:
-			return fmt.Errorf("%s takes no arguments, not %q", cmd.CommandPath(), args[0])
+			return fmt.Errorf("%s takes no arguments, not %q", named(cmd), args[0])
 		case len(args) > len(words):
-			return fmt.Errorf("%s takes %s alone, not %q too", cmd.CommandPath(),
+			return fmt.Errorf("%s takes %s alone, not %q too", named(cmd),
 				strings.Join(words, " and "), args[len(words)])
 		}
 		return nil
@@ -53,11 +53,19 @@ func asGroup(c *cobra.Command) {
 
 // unknown says that a group has no such command, and which was probably meant.
 func unknown(group *cobra.Command, name string) error {
-	if near := group.SuggestionsFor(name); len(near) > 0 {
-		return fmt.Errorf("%s has no command %q; did you mean %s?", group.CommandPath(), name,
-			strings.Join(near, " or "))
+	what := fmt.Errorf("%s has no command %q", named(group), name)
+	if !group.HasParent() {
+		what = fmt.Errorf("there is no command %q", name)
 	}
-	return fmt.Errorf("%s has no command %q", group.CommandPath(), name)
+	if near := group.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("%w; did you mean %s?", what, strings.Join(near, " or "))
+	}
+	return what
+}
+
+// named is a command as errors name it: without the program's name, which begins them all.
+func named(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), "pointsman ")
 }
 
 // newHelp is cobra's help command, but one that fails for what there is no help about.
@@ -98,10 +106,14 @@ func missing(cmd *cobra.Command, err error) error {
 		if f == nil {
 			return err
 		}
-		value, _, _ := strings.Cut(strings.TrimPrefix(f.Usage, "`"), "`")
-		names = append(names, "--"+f.Name+" "+value)
+		name := "--" + f.Name
+		if _, rest, ok := strings.Cut(f.Usage, "`"); ok { // the help's way to name the value
+			value, _, _ := strings.Cut(rest, "`")
+			name += " " + value
+		}
+		names = append(names, name)
 	}
-	return fmt.Errorf("%s needs %s", cmd.CommandPath(), strings.Join(names, " and "))
+	return fmt.Errorf("%s needs %s", named(cmd), strings.Join(names, " and "))
 }
 
 // badFlag words pflag's complaints: which flag, what it was given, what it takes.

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden output in testdata/script")
+
+// TestMain makes this test binary the command pointsman of the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pointsman": main})
+}
+
+// params are how a folder of scripts, or one of them, is run.
+func params(t *testing.T, env map[string]string) testscript.Params {
+	t.Helper()
+	return testscript.Params{
+		UpdateScripts: *update, RequireUniqueNames: true, RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("IP", loopbackOf(filepath.Base(e.WorkDir)))
+			for i, port := range freePorts(t, 5) {
+				e.Setenv(fmt.Sprintf("P%d", i+1), strconv.Itoa(port))
+			}
+			for k, v := range env {
+				e.Setenv(k, v)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "until": until, "occupy": occupy, "site": site, "lines": lines,
+			"id": id, "readme": readme,
+		},
+	}
+}
+
+// loopbackOf gives each script of each running test a loopback address of its own, so that
+// fixed ports never meet.
+func loopbackOf(script string) string {
+	sum := uint32(os.Getpid())
+	for _, c := range script {
+		sum = sum*31 + uint32(c)
+	}
+	return fmt.Sprintf("127.%d.%d.%d", 64+sum%100, sum/100%250+1, sum/25000%250+1)
+}
+
+// freePorts finds ports that are free on all addresses of the demo's CDNs, edge and origin.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			l.Close()
+		}
+	}()
+	for try := 0; len(ports) < n && try < 100; try++ {
+		l, err := net.Listen("tcp", "127.0.0.15:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, l)
+		port := l.Addr().(*net.TCPAddr).Port
+		free := true
+		for last := 11; last < 15 && free; last++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:%d", last, port))
+			if free = err == nil; free {
+				held = append(held, l)
+			}
+		}
+		if free {
+			ports = append(ports, port)
+		}
+	}
+	if len(ports) < n {
+		t.Fatalf("found %d free ports, want %d", len(ports), n)
+	}
+	return ports
+}
+
+// exits runs a command that must end with this exit code: exits 2 pointsman drain.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ...")
+	}
+	got, err := 0, ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if want := args[0]; strconv.Itoa(got) != want {
+		ts.Fatalf("exit code %d, want %s", got, want)
+	}
+}
+
+// until repeats a command until its output matches: until 'alpha .*healthy' pointsman status.
+// The command's exit code does not matter.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND ...")
+	}
+	want := regexp.MustCompile("(?m)" + args[0])
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(60 * time.Second); ; {
+		_ = ts.Exec(args[1], args[2:]...)
+		if want.MatchString(ts.ReadFile("stdout") + ts.ReadFile("stderr")) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			ts.Fatalf("no output of %q matched %q within a minute", args[1:], args[0])
+		}
+	}
+}
+
+// occupy holds an address until the script ends: occupy udp 127.0.0.1:5300.
+func occupy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: occupy tcp|udp ADDRESS:PORT")
+	}
+	var held interface{ Close() error }
+	var err error
+	if args[0] == "udp" {
+		held, err = net.ListenPacket("udp", args[1])
+	} else {
+		held, err = net.Listen("tcp", args[1])
+	}
+	ts.Check(err)
+	ts.Defer(func() { held.Close() })
+}
+
+// site serves a small site until the script ends and puts its URL into a variable. /healthz
+// answers ok, /broken 503, everything else a page.
+func site(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: site VARIABLE")
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz":
+			fmt.Fprintln(w, "ok")
+		case "/broken":
+			// What a server answers is shown to people: it must not reach their terminal as it is.
+			w.Header().Set("X-Broken", "yes")
+			http.Error(w, "\x1b[2Jbroken", http.StatusServiceUnavailable)
+		default:
+			fmt.Fprintln(w, "a page")
+		}
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+}
+
+// lines checks that no line of the last output ends with blanks, and that none holds an escape
+// code: what people paste into tickets.
+func lines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: lines")
+	}
+	for _, stream := range []string{"stdout", "stderr"} {
+		for line := range strings.Lines(ts.ReadFile(stream)) {
+			line = strings.TrimSuffix(line, "\n")
+			if strings.TrimRight(line, " \t") != line || strings.ContainsAny(line, "\x1b\t\r") {
+				ts.Fatalf("%s has blanks at the end of a line, or an escape code: %q", stream, line)
+			}
+		}
+	}
+}
+
+// id takes what the group of a regular expression matches in the last output into a variable:
+// id OVERRIDE 'undo (ov-[0-9a-f]+)'.
+func id(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: id VARIABLE REGEXP")
+	}
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout") + ts.ReadFile("stderr"))
+	if len(m) != 2 {
+		ts.Fatalf("nothing matches %q with one group", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+func TestScriptsThatNeedNoNode(t *testing.T) {
+	p := params(t, nil)
+	p.Dir = "testdata/script/alone"
+	testscript.Run(t, p)
+}
+
+func TestScriptsThatServe(t *testing.T) {
+	p := params(t, nil)
+	p.Dir = "testdata/script/serve"
+	testscript.Run(t, p)
+}
