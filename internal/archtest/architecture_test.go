@@ -13,7 +13,7 @@ import (
 // that the build enforces, and with what the packages say of themselves.
 func TestTheArchitectureDocumentHoldsThePackageMap(t *testing.T) {
 	says := map[string]string{}
-	for _, s := range sources(t) {
+	for _, s := range parsed(t) {
 		if s.file.Doc == nil || s.test {
 			continue
 		}

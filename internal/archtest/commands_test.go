@@ -110,13 +110,12 @@ func calls(line string) [][]string {
 
 // command is one subcommand as its help shows it.
 type command struct {
-	subs           []string
-	flags          map[string]bool // whether it takes a value
-	least, most    int             // arguments
-	takesArguments bool
+	subs        []string
+	flags       map[string]bool // whether it takes a value
+	least, most int             // arguments
 }
 
-var flagLine = regexp.MustCompile(`^\s+(?:(-\w), )?\s*(--[\w-]+)(?: (\w+))?(?:\s{2,}|$)`)
+var flagLine = regexp.MustCompile(`^\s+(?:(-\w), )?\s*(--[\w-]+)(?: (\S+))?(?:\s{2,}|$)`)
 
 // help asks the program itself about one subcommand.
 func help(t *testing.T, cache map[string]*command, path []string) *command {

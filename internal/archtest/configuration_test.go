@@ -87,7 +87,7 @@ func TestTheReferenceOfTheConfigurationIsTheCodes(t *testing.T) {
 // TestTheKeysThatNeedARestartAreListed reads them from the code of the reload.
 func TestTheKeysThatNeedARestartAreListed(t *testing.T) {
 	var names []string
-	for _, s := range sources(t) {
+	for _, s := range parsed(t) {
 		if filepath.ToSlash(s.path) != "internal/app/reload.go" {
 			continue
 		}
@@ -121,7 +121,7 @@ func TestTheKeysThatNeedARestartAreListed(t *testing.T) {
 // comments maps Type.Field and Type to what the source says of them.
 func comments(t *testing.T) map[string]string {
 	out := map[string]string{}
-	for _, s := range sources(t) {
+	for _, s := range parsed(t) {
 		if s.pkg != "internal/config" || s.test {
 			continue
 		}

@@ -81,6 +81,18 @@ func holds(t *testing.T, path, part, want string) {
 	}
 }
 
+var parsing struct {
+	once sync.Once
+	all  []source
+}
+
+// parsed is sources, read once for all tests of documents.
+func parsed(t *testing.T) []source {
+	t.Helper()
+	parsing.once.Do(func() { parsing.all = sources(t) })
+	return parsing.all
+}
+
 // squeeze makes a text fit into one cell of a table.
 func squeeze(s string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`)
