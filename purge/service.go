@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -228,22 +229,32 @@ func (s *Service) List(ctx context.Context, limit int) ([]Status, error) {
 	if limit < 1 {
 		limit = 100
 	}
+	// The unfinished are looked at before the finished: a purge that finishes in between is
+	// then seen twice, not never.
+	open := s.unfinished()
 	records, err := s.history(ctx, limit)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	records = slices.DeleteFunc(records, func(r Record) bool { return s.open[r.ID] != nil })
-	for _, e := range s.open {
-		records = append(records, e.record)
-	}
-	s.mu.Unlock()
+	records = slices.DeleteFunc(records, func(r Record) bool { return open[r.ID].ID != "" })
+	records = slices.AppendSeq(records, maps.Values(open))
 	slices.SortFunc(records, func(x, y Record) int { return strings.Compare(y.ID, x.ID) })
 	var out []Status
 	for _, r := range records[:min(limit, len(records))] {
 		out = append(out, statusOf(r))
 	}
 	return out, nil
+}
+
+// unfinished copies the records that are not final, by id.
+func (s *Service) unfinished() map[string]Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]Record, len(s.open))
+	for id, e := range s.open {
+		out[id] = e.record
+	}
+	return out
 }
 
 // Retry sends the failed batches of a purge again and verifies anew what is unverified, with a
