@@ -34,8 +34,20 @@ func (f *Fetch) End() {
 	defer c.mu.Unlock()
 	delete(c.fetches, f)
 	f.ended = true
-	for _, r := range c.idle {
-		c.forget(r)
+	// Only the end of the oldest fetch can free anything: to look each time would cost a purge
+	// of many tags times the number of fetches, under the lock.
+	if oldest := c.oldestFetch(); oldest > f.began {
+		c.sweep(oldest)
+	}
+}
+
+// sweep drops the idle records that no fetch can need. Called with mu held.
+func (c *Cache) sweep(oldest uint64) {
+	for l, r := range c.idle {
+		if oldest >= max(r.hard.Load(), r.soft.Load()) {
+			delete(c.records, l)
+			delete(c.idle, l)
+		}
 	}
 }
 

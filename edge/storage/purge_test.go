@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -198,5 +199,22 @@ func BenchmarkPurgeTagOfManyObjects(b *testing.B) {
 	}
 	for b.Loop() {
 		c.Purge(storage.Target{Kind: storage.Tag, Tag: "tag"}, true, epoch)
+	}
+}
+
+func TestEndingAFetchCostsLittleWhateverWasPurgedMeanwhile(t *testing.T) {
+	c := storage.New(1 << 20)
+	for i := range 300 {
+		defer c.Begin(storage.Key{Path: strconv.Itoa(i)}).End()
+	}
+	for i := range 10_000 {
+		c.Purge(storage.Target{Kind: storage.Tag, Tag: strconv.Itoa(i)}, false, time.Now())
+	}
+	began := time.Now()
+	for range 100 {
+		c.Begin(storage.Key{Path: "/"}).End()
+	}
+	if took := time.Since(began); took > time.Second { // it was 5 s and more
+		t.Errorf("100 fetches took %v", took)
 	}
 }
