@@ -365,3 +365,33 @@ func TestAConfigFileThatVanishedLeavesTheOldOneServing(t *testing.T) {
 	r.signal = func() {} // a changed file is enough, once it has been quiet for a moment
 	r.accept(4, true)
 }
+
+func TestANodeWithoutSteeredNamesServesItsZone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := &generations{lane: newLane(), state: filepath.Join(dir, "state")}
+	g.port = g.lane.port(t)
+	g.good = g.lane.addr(9, g.port)
+	with := g.config(1)
+	without, _, _ := strings.Cut(with, "hosts:")
+	without += with[strings.Index(with, "admin:"):]
+	file := filepath.Join(dir, "pointsman.yaml")
+	write(t, file, without)
+	n := serve(t, "static", file, g.lane.addr(2, g.port))
+	n.ready(t)
+	a := newAsker("udp", g.lane.addr(1, g.port))
+	defer a.close()
+	for name, want := range map[string]int{"ns1." + zone: dns.RcodeSuccess,
+		steered: dns.RcodeNameError, "example.org.": dns.RcodeRefused} {
+		m, err := a.ask(name, dns.TypeA)
+		if err != nil || m.Rcode != want {
+			t.Errorf("%s: %v, %v, want %s", name, m, err, dns.RcodeToString[want])
+		}
+	}
+	write(t, file, with)
+	r := newReloader(t, n, g, file)
+	if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), "hosts (from none") {
+		t.Errorf("steering without a restart: %v", err)
+	}
+	n.stop(t, 10*time.Second)
+}
