@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -102,6 +104,28 @@ func New(ctx context.Context, o Options) (*App, error) {
 		a.log.Warn("config warned", "reason", w)
 	}
 	return a, nil
+}
+
+// Addrs are the addresses that a node is bound to; those of roles it does not have are empty.
+type Addrs struct {
+	DNS   []netip.AddrPort // UDP and TCP
+	Edge  []net.Addr
+	Admin net.Addr // nil without the role
+}
+
+// Addrs returns the bound addresses, with the real ports where the config says 0.
+func (a *App) Addrs() Addrs {
+	var out Addrs
+	if a.parts.dns != nil {
+		out.DNS = a.parts.dns.Addrs()
+	}
+	if a.parts.edge != nil {
+		out.Edge = a.parts.edge.Addrs()
+	}
+	if a.parts.admin != nil {
+		out.Admin = a.parts.admin.Addr()
+	}
+	return out
 }
 
 // logger builds the node's logger.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -63,12 +64,16 @@ func convert(c *config.Config, r *config.Report) (*inputs, error) {
 	return in, nil
 }
 
-// located turns the packages' complaints into findings with file, line and column.
+// located turns the packages' complaints into findings with file, line and column, in
+// the order of the file.
 func located(r *config.Report, bad []pathMistake) error {
 	e := &config.Error{}
 	for _, m := range bad {
 		e.Mistakes = append(e.Mistakes, r.Source.Finding(m.path, m.message))
 	}
+	slices.SortStableFunc(e.Mistakes, func(a, b config.Finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
 	return e
 }
 

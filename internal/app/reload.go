@@ -173,19 +173,12 @@ func firstLine(err error) string {
 }
 
 // watchConfig reloads on SIGHUP and when the file changed and has been quiet for a moment.
-// The folder is watched, not the file: editors and mounted secrets replace files by renaming.
 func (a *App) watchConfig(ctx context.Context) error {
 	var changes chan fsnotify.Event
-	if a.opts.Path != "" {
-		w, err := fsnotify.NewWatcher()
-		if err == nil {
-			defer w.Close()
-			err = w.Add(filepath.Dir(a.opts.Path))
-			changes = w.Events
-		}
-		if err != nil {
-			a.log.Warn("config file not watched, use SIGHUP", "err", err)
-		}
+	var faults chan error
+	if w := a.watcher(); w != nil {
+		defer w.Close()
+		changes, faults = w.Events, w.Errors
 	}
 	quiet := time.NewTimer(0)
 	if !quiet.Stop() {
@@ -202,9 +195,11 @@ func (a *App) watchConfig(ctx context.Context) error {
 			_, _ = a.Reload(ctx) // Reload has logged and counted its outcome
 		case _, ok := <-changes:
 			if !ok {
-				changes = nil
-				continue
+				changes, faults = nil, nil // the watcher gave up; SIGHUP remains
 			}
+			quiet.Reset(settle)
+		case err := <-faults: // left unread, it would stop the watcher
+			a.log.Warn("changes of the config file may have been missed", "err", err)
 			quiet.Reset(settle)
 		case <-quiet.C:
 			if now := stampOf(a.opts.Path); now != last {
@@ -213,6 +208,23 @@ func (a *App) watchConfig(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// watcher watches the config file's folder; nil when there is no file, or no watching. The
+// folder is watched, not the file: editors and mounted secrets replace files by renaming.
+func (a *App) watcher() *fsnotify.Watcher {
+	if a.opts.Path == "" {
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		if err = w.Add(filepath.Dir(a.opts.Path)); err == nil {
+			return w
+		}
+		w.Close()
+	}
+	a.log.Warn("config file not watched, use SIGHUP", "err", err)
+	return nil
 }
 
 // stamp tells one content of a file from another without reading it.

@@ -1,16 +1,21 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 
 	"pointsman/internal/admin"
+	"pointsman/internal/admin/api"
 	"pointsman/internal/config"
 	"pointsman/probes/health"
 	"pointsman/providers"
 	"pointsman/steering"
 	"pointsman/steering/drill"
+	"pointsman/steering/override"
 )
 
 // This file turns what happens in one part into what another one, or an operator, hears.
@@ -107,6 +112,32 @@ func (a *App) providers() []providers.Provider {
 		out = append(out, t.Provider)
 	}
 	return out
+}
+
+// book tells the admin API whose fault it is when the book of overrides refuses.
+type book struct{ *override.Book }
+
+// Add implements admin.Overrides.
+func (b book) Add(ctx context.Context, o steering.Override) (steering.Override, error) {
+	got, err := b.Book.Add(ctx, o)
+	return got, told(err)
+}
+
+// Remove implements admin.Overrides.
+func (b book) Remove(ctx context.Context, id string) error { return told(b.Book.Remove(ctx, id)) }
+
+func told(err error) error {
+	status, code := http.StatusServiceUnavailable, api.CodeUnavailable
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, override.ErrInvalid):
+		status, code = http.StatusBadRequest, api.CodeBadRequest
+	case errors.Is(err, override.ErrNotFound):
+		status, code = http.StatusNotFound, api.CodeNotFound
+	}
+	return &api.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Code: code, Detail: err.Error()}
 }
 
 // tokensOf converts the callers of the admin API.

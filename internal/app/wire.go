@@ -211,7 +211,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 	p.admin, err = admin.New(admin.Config{Listen: c.Admin.Listen, TLS: tlsConfig,
 		Tokens: tokensOf(c), Node: c.Node, Version: a.opts.Version, Logger: a.log,
 		Registerer: p.registry, Gatherer: p.registry, Info: a.info, Engine: p.engine,
-		View: p.tracker.View, Served: p.adminServed(), Overrides: p.book, Purge: p.purge,
+		View: p.tracker.View, Served: p.adminServed(), Overrides: book{p.book}, Purge: p.purge,
 		Providers: a.providers, Drills: p.drills, Edge: p.edge, Audit: p.audit,
 		Events: p.events, Reload: a.Reload, Console: console.Handler()})
 	if err != nil {

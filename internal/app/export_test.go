@@ -1,0 +1,13 @@
+package app
+
+// Stages returns the names of what runs, stage by stage, in the order in which they stop.
+func (a *App) Stages() (out [][]string) {
+	for _, s := range a.parts.stages(a) {
+		var names []string
+		for _, r := range s.runs {
+			names = append(names, r.name)
+		}
+		out = append(out, names)
+	}
+	return out
+}
