@@ -155,7 +155,7 @@ func purgesOf(c *config.Config) ([]purge.Target, []pathMistake) {
 			bad = append(bad, pathMistake{fmt.Sprintf("providers[%d]", i), err.Error()})
 			continue
 		}
-		t := purge.Target{Provider: p}
+		t := purge.Target{Provider: p, AllowWiden: pc.AllowWiden, SoftFallback: pc.SoftFallback}
 		if len(c.Edge.Sites) > 0 {
 			t.Origin = purge.FetchVia{Backend: originMark, Address: originMark}
 		}

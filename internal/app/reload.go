@@ -23,9 +23,14 @@ import (
 // settle is how long a changed file must be quiet before it is read: editors write in pieces.
 const settle = 300 * time.Millisecond
 
-// hashOf identifies a configuration by its effect: the merged values, secrets left out.
+// hashOf identifies what a configuration makes of the traffic: the merged values without
+// secrets and without what differs from node to node, so that nodes which agree have the same.
 func hashOf(c *config.Config) string {
-	raw, err := json.Marshal(c)
+	shared := *c
+	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
+	shared.DNS.Listen, shared.Edge.Listen, shared.Admin = nil, nil, config.Admin{}
+	shared.Log, shared.Store = config.Log{}, config.Store{}
+	raw, err := json.Marshal(shared)
 	if err != nil {
 		return "unknown" // plain values always marshal
 	}
@@ -138,6 +143,7 @@ func needRestart(a, b *config.Config) []string {
 		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
+		{"probing.control", a.Probing.Control, b.Probing.Control},
 		{"edge.sites (from none, or to none)", len(a.Edge.Sites) > 0, len(b.Edge.Sites) > 0},
 		{"hosts (from none, or to none)", len(a.Hosts) > 0, len(b.Hosts) > 0},
 	} {

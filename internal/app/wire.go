@@ -96,8 +96,8 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 		return nil, fmt.Errorf("loading the overrides: %w", err)
 	}
 	p.tracker = health.New(health.Config{Vantage: c.Vantage, Backends: in.backends,
-		Rules: in.rules, Exchange: exchange(c, shared), Logger: a.log, Registerer: p.registry,
-		OnChange: p.takeView()})
+		Rules: in.rules, Exchange: exchange(c, shared), Control: c.Probing.Control,
+		Logger: a.log, Registerer: p.registry, OnChange: p.takeView()})
 	p.tracker.Restore(saved.View)
 	p.engine.SetView(p.tracker.View())
 	p.engine.SetOverrides(p.book.Active(a.started))

@@ -127,6 +127,10 @@ type Probing struct {
 	Fall int `koanf:"fall" min:"1" max:"100"`
 	// Budget is the most probes a second on this node.
 	Budget int `koanf:"budget" min:"1" max:"100000"`
+	// Control names backends that fail only when this node's own eyes do, such as the origin.
+	// While every backend fails, all of these included, the last view is held and an alarm
+	// raised. Without any, failures are always believed.
+	Control []string `koanf:"control"`
 }
 
 // Zone is a DNS zone that this node is authoritative for.
@@ -302,6 +306,12 @@ type Provider struct {
 	BaseURL string `koanf:"base_url" syntax:"url"`
 	// CAFile names PEM certificates to trust instead of the system's; empty: the system's.
 	CAFile string `koanf:"ca_file"`
+	// AllowWiden lets a purge by prefix or host that this provider lacks become a purge of
+	// everything there. The result says so.
+	AllowWiden bool `koanf:"allow_widen"`
+	// SoftFallback is what a soft purge becomes where this provider has only hard ones: a
+	// hard purge, or a refused one.
+	SoftFallback string `koanf:"soft_fallback" oneof:"hard refuse"`
 	// TokenFile names a file that holds the API token.
 	TokenFile string `koanf:"token_file" secret:"token"`
 	// TokenEnv names an environment variable that holds the API token.

@@ -46,6 +46,8 @@ func defaults() []defaultValue {
 		{"hosts[].stickiness", Spread},
 		{"hosts[].ramp", "30s"},
 
+		{"providers[].soft_fallback", "hard"},
+
 		{"edge.memory", "256MiB"},
 		{"edge.sites[].stale_if_error", "1h"},
 

@@ -19,6 +19,7 @@ func (c *checker) process() {
 	c.listeners()
 	c.admin()
 	c.budget()
+	c.control()
 }
 
 func (c *checker) store() {
@@ -135,6 +136,15 @@ func (c *checker) needs(path, file, env, why string) {
 		return
 	}
 	c.mistake(child(path, file), "is missing: give %s or %s%s", file, env, why)
+}
+
+// control reports control targets that are no backends.
+func (c *checker) control() {
+	names, backends := c.cfg.Probing.Control, c.index("backends")
+	c.distinct("probing.control", names)
+	for i, n := range names {
+		c.refer(element("probing.control", i), "backends", n, backends)
+	}
 }
 
 // budget reports more probes a second than the node may send.
