@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"pointsman/steering"
 )
 
 // response is an answer before it is packed. Every name in it is canonical; packing puts the
@@ -14,6 +16,7 @@ type response struct {
 	optional int
 	scope    uint8
 	picks    []pick
+	first    steering.Decision // of the first of picks
 	// empty is true when a steered name had no answer, which the table must never let happen.
 	empty bool
 }

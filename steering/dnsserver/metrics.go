@@ -54,17 +54,16 @@ func rcodeIndex(rcode int) int {
 
 // metrics counts. The packet path only adds to integers; Collect turns them into series.
 type metrics struct {
-	queries [len(protoLabels)][len(typeLabels)][len(rcodeLabels)]atomic.Uint64
-	answers sync.Map // pick → *atomic.Uint64
+	counters []*counters // the first is for TCP, the others for one UDP goroutine each
+	answers  sync.Map    // pick → pickCount
 
 	truncated, malformed, ignored, panics, unanswered, failed atomic.Uint64
 	unsent, evicted                                           atomic.Uint64
 	connections                                               atomic.Int64
 
-	duration prometheus.Histogram
-	scalars  []scalar
+	scalars []scalar
 
-	queriesDesc, answersDesc, connectionsDesc *prometheus.Desc
+	queriesDesc, answersDesc, connectionsDesc, durationDesc *prometheus.Desc
 }
 
 // scalar is a counter without labels.
@@ -79,8 +78,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(metricPrefix+name, help, labels, nil)
 }
 
-// newMetrics builds the metrics and registers them; a nil Registerer registers none.
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+// newMetrics builds the metrics, for so many UDP goroutines, and registers them; a nil Registerer
+// registers none.
+func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
 	m := &metrics{
 		queriesDesc: describe("queries_total",
 			"Queries that were answered, by transport, type and response code.",
@@ -89,11 +89,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			"Answers for steered names, by host and the backend that was picked.",
 			"host", "backend"),
 		connectionsDesc: describe("tcp_connections", "TCP connections that are open."),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    metricPrefix + "query_duration_seconds",
-			Help:    "Time from a packet's arrival in the process to its finished answer.",
-			Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1},
-		}),
+		durationDesc: describe("query_duration_seconds",
+			"Time from a packet's arrival in the process to its finished answer, at most: packets "+
+				"that came together all count with the last."),
 	}
 	for _, s := range []struct {
 		name, help string
@@ -110,6 +108,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		{"tcp_evicted_total", "TCP connections closed to make room for others.", &m.evicted},
 	} {
 		m.scalars = append(m.scalars, scalar{desc: describe(s.name, s.help), n: s.n})
+	}
+	for range 1 + workers {
+		m.counters = append(m.counters, new(counters))
 	}
 	if reg == nil {
 		return m, nil
@@ -128,7 +129,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, s := range m.scalars {
 		ch <- s.desc
 	}
-	m.duration.Describe(ch)
+	ch <- m.durationDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -136,11 +137,15 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count := func(desc *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
 	}
-	for p := range m.queries {
-		for t := range m.queries[p] {
-			for r := range m.queries[p][t] {
-				if n := m.queries[p][t][r].Load(); n > 0 {
-					count(m.queriesDesc, n, protoLabels[p], typeLabels[t], rcodeLabels[r])
+	for p, proto := range protoLabels {
+		for t, qtype := range typeLabels {
+			for r, rcode := range rcodeLabels {
+				var n uint64
+				for _, c := range m.counters {
+					n += c.queries[p][t][r].Load()
+				}
+				if n > 0 {
+					count(m.queriesDesc, n, proto, qtype, rcode)
 				}
 			}
 		}
@@ -153,11 +158,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(m.connectionsDesc, prometheus.GaugeValue,
 		float64(m.connections.Load()))
-	m.duration.Collect(ch)
+	ch <- histogram(m.durationDesc, m.counters)
 }
 
-// record counts one packet.
-func (m *metrics) record(o outcome, tcp bool) {
+// record counts one packet that the ordinary path dealt with.
+func (m *metrics) record(c *counters, shard int, o outcome, tcp bool) {
 	if o.verdict == ignored {
 		m.ignored.Add(1)
 		return
@@ -165,11 +170,7 @@ func (m *metrics) record(o outcome, tcp bool) {
 	if o.verdict == malformed {
 		m.malformed.Add(1)
 	}
-	proto := 0
-	if tcp {
-		proto = 1
-	}
-	m.queries[proto][typeIndex(o.qtype)][rcodeIndex(o.rcode)].Add(1)
+	c.answered(o.qtype, o.rcode, tcp)
 	if o.truncated {
 		m.truncated.Add(1)
 	}
@@ -177,12 +178,17 @@ func (m *metrics) record(o outcome, tcp bool) {
 		m.unanswered.Add(1)
 	}
 	for _, p := range o.picks {
-		n, ok := m.answers.Load(p)
-		if !ok {
-			n, _ = m.answers.LoadOrStore(p, new(atomic.Uint64))
-		}
-		n.(*atomic.Uint64).Add(1)
+		m.pickCount(p).add(shard)
 	}
+}
+
+// pickCount returns the counter of a pick.
+func (m *metrics) pickCount(p pick) pickCount {
+	n, ok := m.answers.Load(p)
+	if !ok {
+		n, _ = m.answers.LoadOrStore(p, make(pickCount, len(m.counters)))
+	}
+	return n.(pickCount)
 }
 
 // served lists the answer counters, in no order.
@@ -190,18 +196,20 @@ func (m *metrics) served() []Served {
 	var all []Served
 	m.answers.Range(func(k, v any) bool {
 		p := k.(pick)
-		all = append(all, Served{p.host, p.backend, v.(*atomic.Uint64).Load()})
+		all = append(all, Served{p.host, p.backend, v.(pickCount).sum()})
 		return true
 	})
 	return all
 }
 
-// keep drops the counters of backends that no longer exist.
-func (m *metrics) keep(exists func(p pick) bool) {
+// drop drops the counters of picks that are gone, and reports whether there were any.
+func (m *metrics) drop(gone func(p pick) bool) (dropped bool) {
 	m.answers.Range(func(k, _ any) bool {
-		if !exists(k.(pick)) {
+		if gone(k.(pick)) {
 			m.answers.Delete(k)
+			dropped = true
 		}
 		return true
 	})
+	return dropped
 }

@@ -32,6 +32,13 @@ type ask struct {
 // reply turns a packet into an answer, or into nil when there must be none. udpSize bounds
 // answers over UDP, and is announced to clients. Like answer, it is pure.
 func reply(in ask, udpSize uint16, st *state, now time.Time) ([]byte, outcome, error) {
+	return replyAnd(func(*query, *response) {}, in, udpSize, st, now)
+}
+
+// replyAnd is reply, and shows what it found to learn, which must not change it.
+func replyAnd(
+	learn func(*query, *response), in ask, udpSize uint16, st *state, now time.Time,
+) ([]byte, outcome, error) {
 	q, v := parseQuery(in.packet, in.from)
 	switch v {
 	case ignored:
@@ -43,6 +50,7 @@ func reply(in ask, udpSize uint16, st *state, now time.Time) ([]byte, outcome, e
 			outcome{verdict: v, rcode: dns.RcodeNotImplemented}, nil
 	}
 	r := answer(&q, st, now)
+	learn(&q, r)
 	limit := dns.MaxMsgSize
 	if !in.tcp {
 		limit = udpLimit(&q, udpSize)

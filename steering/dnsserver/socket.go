@@ -21,8 +21,10 @@ const (
 // socket is one address, bound for UDP and TCP.
 type socket struct {
 	addr netip.AddrPort
-	udp  *net.UDPConn
-	tcp  *net.TCPListener
+	// udp holds one socket for each worker, among which the system divides the clients; or, where
+	// that can't be had, one for all.
+	udp []*net.UDPConn
+	tcp *net.TCPListener
 	// anyAddr is true when the socket receives for several addresses: an answer must then be
 	// told which one to come from.
 	anyAddr bool
@@ -44,8 +46,8 @@ func family(host string) (string, error) {
 	return "6", nil
 }
 
-// bind opens an address for UDP and TCP.
-func bind(address string) (*socket, error) {
+// bind opens an address for UDP, for so many workers, and TCP.
+func bind(address string, workers int) (*socket, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("reading the address %q: want IP:PORT", address)
@@ -55,7 +57,7 @@ func bind(address string) (*socket, error) {
 		return nil, fmt.Errorf("reading the address %q: %w", address, err)
 	}
 	for try := 1; ; try++ {
-		sock, err := bindBoth(address, suffix)
+		sock, err := bindBoth(address, suffix, workers)
 		// The system chose the port for UDP alone; it may be taken for TCP.
 		if err != nil && port == "0" && errors.Is(err, syscall.EADDRINUSE) && try < 10 {
 			continue
@@ -64,7 +66,9 @@ func bind(address string) (*socket, error) {
 	}
 }
 
-func bindBoth(address, suffix string) (*socket, error) {
+func bindBoth(address, suffix string, workers int) (*socket, error) {
+	// This fails if anybody else has the port, also one that would share it: with two servers on
+	// one port each would silently get half of the queries.
 	pc, err := net.ListenPacket("udp"+suffix, address)
 	if err != nil {
 		return nil, bindError(address, "UDP", err)
@@ -77,11 +81,21 @@ func bindBoth(address, suffix string) (*socket, error) {
 		return nil, errors.Join(bindError(addr.String(), "TCP", err), udp.Close())
 	}
 	sock := &socket{
-		addr: addr, udp: udp, tcp: ln.(*net.TCPListener), anyAddr: addr.Addr().IsUnspecified(),
+		addr: addr, udp: []*net.UDPConn{udp}, tcp: ln.(*net.TCPListener),
+		anyAddr: addr.Addr().IsUnspecified(),
 	}
-	_ = udp.SetReadBuffer(receiveBuffer) // less is slower, not wrong
-	if err := setUDPOptions(udp, sock.anyAddr); err != nil {
-		return nil, errors.Join(bindError(address, "UDP", err), sock.close())
+	if workers > 1 {
+		more, err := share(udp, "udp"+suffix, addr, workers-1)
+		sock.udp = append(sock.udp, more...)
+		if err != nil {
+			return nil, errors.Join(bindError(addr.String(), "UDP", err), sock.close())
+		}
+	}
+	for _, udp := range sock.udp {
+		_ = udp.SetReadBuffer(receiveBuffer) // less is slower, not wrong
+		if err := setUDPOptions(udp, sock.anyAddr); err != nil {
+			return nil, errors.Join(bindError(address, "UDP", err), sock.close())
+		}
 	}
 	return sock, nil
 }
@@ -101,27 +115,37 @@ func bindError(address, proto string, err error) error {
 
 // stop ends accepting, and reading at a given time.
 func (s *socket) stop(until time.Time) {
-	_ = s.udp.SetReadDeadline(until) // fails only on a closed socket
+	for _, udp := range s.udp {
+		_ = udp.SetReadDeadline(until) // fails only on a closed socket
+	}
 	_ = s.tcp.Close()
 }
 
 func (s *socket) close() error {
 	var errs []error
-	for _, err := range []error{s.udp.Close(), s.tcp.Close()} {
-		if err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+	for _, udp := range s.udp {
+		errs = append(errs, ignoreClosed(udp.Close()))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, ignoreClosed(s.tcp.Close()))...)
 }
 
-// serveUDP reads and answers packets, one at a time; several may run on one socket.
-func (s *Server) serveUDP(ctx context.Context, sock *socket) error {
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// servePackets reads and answers packets, one at a time; several may run on one socket.
+func (s *Server) servePackets(
+	ctx context.Context, sock *socket, udp *net.UDPConn, answers *responder,
+) error {
 	buf := make([]byte, maxUDPQuery)
 	oob := make([]byte, oobSize)
+	answers.out = make([]byte, maxPrepared)
 	var pause backoff
 	for {
-		n, oobn, _, from, err := sock.udp.ReadMsgUDPAddrPort(buf, oob)
+		n, oobn, _, from, err := udp.ReadMsgUDPAddrPort(buf, oob)
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -135,7 +159,10 @@ func (s *Server) serveUDP(ctx context.Context, sock *socket) error {
 			s.metrics.ignored.Add(1)
 			continue // nobody can be answered there
 		}
-		out := s.handle(ask{packet: buf[:n], from: from.Addr()})
+		start := time.Now()
+		in := ask{packet: buf[:n], from: from.Addr()}
+		out := answers.answer(in, s.load(), s.now(start))
+		answers.counters.took(1, time.Since(start))
 		if out == nil {
 			continue
 		}
@@ -143,7 +170,7 @@ func (s *Server) serveUDP(ctx context.Context, sock *socket) error {
 		if sock.anyAddr {
 			source = answerSource(oob[:oobn])
 		}
-		if _, _, err := sock.udp.WriteMsgUDPAddrPort(out, source, from); err != nil {
+		if _, _, err := udp.WriteMsgUDPAddrPort(out, source, from); err != nil {
 			s.metrics.unsent.Add(1)
 		}
 	}

@@ -1,10 +1,12 @@
 package dnsserver
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,27 +53,64 @@ func setOptions(fd int, anyAddr bool) error {
 	return nil
 }
 
+// share opens n more sockets on the address of conn, among which the system divides the clients.
+// conn was bound before it could share its port, so that nobody else has it. Where ports can't be
+// shared there are none.
+func share(conn *net.UDPConn, network string, addr netip.AddrPort, n int) (
+	more []*net.UDPConn, err error,
+) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	if reusePort(raw) != nil {
+		return nil, nil // a sandbox without the option
+	}
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return reusePort(c)
+	}}
+	for range n {
+		pc, err := config.ListenPacket(context.Background(), network, addr.String())
+		if err != nil {
+			return more, err
+		}
+		more = append(more, pc.(*net.UDPConn))
+	}
+	return more, nil
+}
+
+func reusePort(c syscall.RawConn) error {
+	var optErr error
+	if err := c.Control(func(fd uintptr) {
+		optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); err != nil {
+		return err
+	}
+	return optErr
+}
+
 // answerSource turns the control message of a packet, in place, into that of its answer: sent
 // from the address that the packet came to, over whichever interface the route says.
 func answerSource(oob []byte) []byte {
-	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	for _, m := range msgs {
+	for rest := oob; len(rest) >= unix.CmsgLen(0); {
+		h, data, next, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			return nil
+		}
 		switch {
-		case m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO &&
-			len(m.Data) >= unix.SizeofInet4Pktinfo:
-			binary.NativeEndian.PutUint32(m.Data, 0)
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO &&
+			len(data) >= unix.SizeofInet4Pktinfo:
+			binary.NativeEndian.PutUint32(data, 0)
 			return oob
-		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO &&
-			len(m.Data) >= unix.SizeofInet6Pktinfo:
-			addr := netip.AddrFrom16([16]byte(m.Data[:16]))
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO &&
+			len(data) >= unix.SizeofInet6Pktinfo:
+			addr := netip.AddrFrom16([16]byte(data[:16]))
 			if !addr.IsLinkLocalUnicast() { // that one means nothing without its interface
-				binary.NativeEndian.PutUint32(m.Data[16:], 0)
+				binary.NativeEndian.PutUint32(data[16:], 0)
 			}
 			return oob
 		}
+		rest = next
 	}
 	return nil
 }

@@ -2,7 +2,11 @@
 
 package dnsserver
 
-import "net"
+import (
+	"context"
+	"net"
+	"net/netip"
+)
 
 const oobSize = 0
 
@@ -11,3 +15,13 @@ const oobSize = 0
 func setUDPOptions(*net.UDPConn, bool) error { return nil }
 
 func answerSource([]byte) []byte { return nil }
+
+// share opens no socket: all workers read from one.
+func share(*net.UDPConn, string, netip.AddrPort, int) ([]*net.UDPConn, error) { return nil, nil }
+
+// serveUDP reads and answers packets.
+func (s *Server) serveUDP(
+	ctx context.Context, sock *socket, udp *net.UDPConn, answers *responder,
+) error {
+	return s.servePackets(ctx, sock, udp, answers)
+}

@@ -32,6 +32,7 @@ type state struct {
 	pending bool
 	draws   Drawer
 	names   *steeredNames
+	memo    *memo // nil: every query takes the ordinary path
 }
 
 // steeredNames knows where steered names stand in the tree of names.
@@ -59,6 +60,9 @@ func (st *state) withTable(table picker) *state {
 	}
 	if st.names == nil || !slices.Equal(st.names.hosts, hosts) {
 		next.names = newSteeredNames(hosts)
+		if st.memo != nil {
+			next.memo = newMemo(&next, st.memo)
+		}
 	}
 	return &next
 }

@@ -25,6 +25,9 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 		return "", false
 	}
 	a.r.scope = max(a.r.scope, d.Scope)
+	if len(a.r.picks) == 0 {
+		a.r.first = d
+	}
 	a.r.picks = append(a.r.picks, pick{host: f.owner, backend: d.Backend})
 	hdr := dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: d.TTL}
 	if d.CNAME != "" {

@@ -114,13 +114,18 @@ func (s *Server) serveConnection(conn *connection) {
 	defer conn.Close()
 	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
 	var message bytes.Buffer
+	answers := s.newResponder(0)
+	answers.out = make([]byte, maxPrepared)
 	for {
 		s.conns.await(conn)
 		if readMessage(r, &message) != nil {
 			return
 		}
-		conn.used.Store(time.Now().UnixNano())
-		out := s.handle(ask{packet: message.Bytes(), from: conn.from, tcp: true})
+		start := time.Now()
+		conn.used.Store(start.UnixNano())
+		in := ask{packet: message.Bytes(), from: conn.from, tcp: true}
+		out := answers.answer(in, s.load(), s.now(start))
+		answers.counters.took(1, time.Since(start))
 		if out == nil {
 			return // no DNS client
 		}
