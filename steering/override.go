@@ -28,6 +28,8 @@ type Override struct {
 	Expires time.Time `json:"expires"`
 	// Local is true while only this node knows it, because the shared store was away.
 	Local bool `json:"local,omitempty"`
+	// Unsaved is true while no store has taken it: a restart of this node would forget it.
+	Unsaved bool `json:"unsaved,omitempty"`
 }
 
 // Active reports whether the override holds at a time.

@@ -105,7 +105,10 @@ func overrideInput(v *Override) Input {
 	if v.Actor != "" {
 		source += " by " + v.Actor
 	}
-	if v.Local {
+	switch {
+	case v.Unsaved:
+		source += ", which a restart of this node would forget"
+	case v.Local:
 		source += ", known to this node alone"
 	}
 	return Input{

@@ -161,7 +161,8 @@ func overridesOf(list []steering.Override) []api.Override {
 func overrideOf(o steering.Override) api.Override {
 	return api.Override{ID: o.ID, Kind: string(o.Kind), Backend: o.Backend,
 		Host: strings.TrimSuffix(o.Host, "."), Weight: o.Weight, Reason: o.Reason, Actor: o.Actor,
-		Created: o.Created, Expires: o.Expires, Local: o.Local}
+		Created: o.Created, Expires: o.Expires, Local: o.Local,
+		Unsaved: o.Unsaved}
 }
 
 func (s *Server) drills(ctx context.Context, _ *none) (*body[[]api.Drill], error) {

@@ -110,8 +110,9 @@ func New(c Config) *Book {
 
 // Add checks an override, gives it its ID and time, and takes it: durable in the local store,
 // then in force on this node, then known to all. It returns the override as taken; Local is
-// true in it when the shared store was away, and Run brings it there later. An error wraps
-// ErrInvalid, or says that neither store took it; then it is not in force.
+// true in it when the shared store was away, and Run brings it there later. When no store took
+// it, it is in force all the same, as nobody may have to wait for a disk to drain a backend:
+// then Unsaved is true, and Run tries on. An error wraps ErrInvalid.
 func (b *Book) Add(ctx context.Context, o steering.Override) (steering.Override, error) {
 	now := b.now().UTC().Round(0)
 	o, err := normalize(o, now)
@@ -122,10 +123,9 @@ func (b *Book) Add(ctx context.Context, o steering.Override) (steering.Override,
 		return steering.Override{}, fmt.Errorf("adding override: %w: %d are active already",
 			ErrInvalid, n)
 	}
-	o.ID, o.Created, o.Local = newID(), now, false
+	o.ID, o.Created, o.Local, o.Unsaved = newID(), now, false, false
 	e := &entry{record: record{Override: o, Node: b.node}}
 	if err := b.write(ctx, e); err != nil {
-		b.disown(e)
 		return steering.Override{}, fmt.Errorf("adding override of %q: %w", o.Backend, err)
 	}
 	b.log.Info("override added", "backend", o.Backend, "host", o.Host, "reason", o.Reason,
@@ -136,10 +136,9 @@ func (b *Book) Add(ctx context.Context, o steering.Override) (steering.Override,
 }
 
 // Remove ends an override before its time: durable in the local store, at once on this node,
-// then known to all; while the shared store is away, Run brings it there later. It returns
-// ErrNotFound when no override that holds has the ID. When neither store took the removal, the
-// error says so and the override stays in force; a store that wrote and yet failed (see
-// store.ErrUnavailable) may still end it later, so repeat the call until it succeeds.
+// then known to all; what a store did not take, Run brings there later. It returns ErrNotFound
+// when no override that holds has the ID. When no store took the removal, a restart of this
+// node before one does brings the override back.
 func (b *Book) Remove(ctx context.Context, id string) error {
 	now := b.now().UTC().Round(0)
 	o, ok := b.lookup(id)
@@ -194,16 +193,18 @@ func (b *Book) active(now time.Time) []steering.Override {
 func (b *Book) shown(e *entry) steering.Override {
 	o := e.Override
 	o.Local = b.shared != nil && !e.Shared
+	o.Unsaved = !e.inLocal && !e.inShared
 	return o
 }
 
-// write puts a record into its homes and into force: first Local, then memory, then Shared.
-// It fails only when no home took it; memory is left alone then. A live record is only ever
+// write puts a record into its homes and into force: first Local, then memory, then Shared. It
+// goes on when the caller has left, and fails only without any home. A live record is only ever
 // created: a removal that overtakes this write must not be undone by it.
 func (b *Book) write(ctx context.Context, e *entry) error {
 	if b.local == nil && b.shared == nil {
 		return errors.New("no store is configured")
 	}
+	ctx = context.WithoutCancel(ctx)
 	var expect *uint64
 	if e.Removed.IsZero() {
 		expect = store.Expect(0)
@@ -220,7 +221,10 @@ func (b *Book) write(ctx context.Context, e *entry) error {
 	case b.shared != nil && sharedErr == nil:
 		b.adopt(e)
 	default:
-		return errors.Join(localErr, sharedErr)
+		b.adopt(e)
+		b.log.Error("override kept in memory only", "backend", e.Backend, "host", e.Host,
+			"err", errors.Join(localErr, sharedErr))
+		return nil
 	}
 	for _, err := range []error{localErr, sharedErr} {
 		if err != nil && !errors.Is(err, store.ErrConflict) {
@@ -236,16 +240,6 @@ func (b *Book) adopt(e *entry) {
 	b.entries[e.ID] = e
 	b.mu.Unlock()
 	b.tell()
-}
-
-// disown makes sure that a write which seemed to fail but took effect (store.ErrUnavailable
-// allows that) does not come into force later: a tombstone waits for the stores to return.
-func (b *Book) disown(e *entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	gone := e.record
-	gone.Removed = b.now().UTC().Round(0)
-	b.entries[e.ID] = &entry{record: gone}
 }
 
 // tell calls OnChange if what holds differs from what it saw last. If another goroutine is at

@@ -140,7 +140,7 @@ func TestAStoreThatWritesAndFailsIsCaughtUpWith(t *testing.T) {
 	})
 }
 
-func TestWhatNoStoreTookIsRefusedAndNeverComesBack(t *testing.T) {
+func TestWhatNoStoreTookIsInForceAndIsSavedOnceOneDoes(t *testing.T) {
 	for name, faults := range map[string][2]fault{
 		"nothing took effect":      {away, away},
 		"both took effect":         {liar, liar},
@@ -151,21 +151,35 @@ func TestWhatNoStoreTookIsRefusedAndNeverComesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNode(newMemory(), newMemory()).run(t)
-				synctest.Wait()
+				kept := n.add(t, "old")
 				n.local.set(faults[0])
 				n.shared.set(faults[1])
-				_, err := n.Add(t.Context(), drain("x"))
-				if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, override.ErrInvalid) {
-					t.Fatalf("error is %v", err)
+				o, err := n.Add(t.Context(), drain("x"))
+				if err != nil || name == "nothing took effect" && !o.Unsaved {
+					t.Fatalf("got %+v, %v", o, err)
 				}
-				n.want(t, "")
+				if err := n.Remove(t.Context(), kept); err != nil {
+					t.Fatal(err)
+				}
+				if on := n.Active(time.Now()); len(on) != 1 || on[0].Backend != "x" {
+					t.Errorf("in force are %+v", on)
+				}
 				n.local.set(none)
 				n.shared.set(none)
 				time.Sleep(5 * time.Second)
-				n.want(t, "")
-				other := newNode(n.local, n.shared).run(t)
-				time.Sleep(5 * time.Second)
-				other.want(t, "")
+				n.want(t, "drain x")
+				if o := n.Active(time.Now())[0]; o.Unsaved || o.Local {
+					t.Errorf("with the stores back it is %+v", o)
+				}
+				n.stop()
+				for _, other := range []*node{
+					newNode(n.local, newMemory()), newNode(newMemory(), n.shared),
+				} {
+					other.run(t)
+					time.Sleep(5 * time.Second)
+					other.want(t, "drain x")
+					other.stop()
+				}
 			})
 		})
 	}
@@ -195,16 +209,25 @@ func TestAFullDiskDoesNotKeepADrainOut(t *testing.T) {
 	})
 }
 
-func TestARemovalThatNoStoreTookLeavesTheOverride(t *testing.T) {
+func TestOnlyARestartBringsBackWhatNoStoreHasRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(newMemory(), newMemory())
 		id := n.add(t, "x")
 		n.local.set(away)
 		n.shared.set(away)
-		if err := n.Remove(t.Context(), id); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("error is %v", err)
+		if err := n.Remove(t.Context(), id); err != nil {
+			t.Fatal(err)
 		}
-		n.want(t, "drain x")
+		n.want(t, "")
+		if !strings.Contains(n.log.String(), "override kept in memory only") {
+			t.Errorf("the log says\n%s", n.log.String())
+		}
+		n.local.set(none)
+		again := newNode(n.local, n.shared)
+		if err := again.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again.want(t, "drain x!")
 	})
 }
 

@@ -44,7 +44,7 @@ func (r record) life(now time.Time) time.Duration {
 func (r record) key() string { return keyPrefix + r.ID }
 
 func (r record) encode() ([]byte, error) {
-	r.Local = false // says something of the stores, not of the override
+	r.Local, r.Unsaved = false, false // they are about the stores, not the override
 	data, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encoding override %q: %w", r.ID, err)
@@ -66,7 +66,7 @@ func decode(e store.Entry) (record, error) {
 	case r.Backend == "" || r.Kind == "":
 		return record{}, fmt.Errorf("decoding %q: the record has no kind or backend", e.Key)
 	}
-	r.Local = false
+	r.Local, r.Unsaved = false, false
 	return r, nil
 }
 

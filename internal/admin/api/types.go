@@ -89,6 +89,8 @@ type Override struct {
 	Expires time.Time `json:"expires,omitzero"`
 	For     string    `json:"for,omitempty"`
 	Local   bool      `json:"local,omitempty"`
+	// Unsaved says that no store has taken it yet: a restart of the node would forget it.
+	Unsaved bool `json:"unsaved,omitempty"`
 }
 
 // Explanation is why a client gets the answer it gets, step by step.
