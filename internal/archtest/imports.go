@@ -28,6 +28,8 @@ func allowed() map[string][]string {
 
 		"steering":           {"probes/health", "steering/control", "steering/geo"},
 		"steering/control":   {},
+		"steering/geo":       {},
+		"steering/geo/gen":   {"steering/geo"},
 		"steering/override":  {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec"},
 		"steering/drill":     {"probes", "steering", "internal/store"},

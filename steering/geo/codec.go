@@ -1,0 +1,195 @@
+package geo
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"time"
+)
+
+// magic begins the packed form of a table, inside its gzip member. What follows are the day as
+// a Unix time, the origin and the countries, then IPv4 and IPv6: how many segments, and in
+// columns for each of them the trailing zero bits of its distance from the one before, the odd
+// rest of that distance, and its value. In columns the same things stand together, which is
+// what makes gzip effective. Numbers are varints as in encoding/binary, texts have their
+// length before them.
+const magic = "pointsman geo 1\n"
+
+// Limits of what is read: many times what the world needs, and no danger to a small machine.
+const (
+	maxSegments = 8 << 20
+	maxText     = 200
+)
+
+// Pack writes the table in its packed form, as Read takes it.
+func (l *Locator) Pack(w io.Writer) error {
+	var b []byte
+	b = append(b, magic...)
+	b = binary.AppendVarint(b, l.date.Unix())
+	b = appendText(b, l.origin)
+	b = binary.AppendUvarint(b, uint64(len(l.countries)-1))
+	for _, c := range l.countries[1:] {
+		b = appendText(b, c)
+	}
+	b = appendSegments(b, l.v4)
+	b = appendSegments(b, l.v6)
+	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := z.Write(b); err != nil {
+		return fmt.Errorf("packing country data: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("packing country data: %w", err)
+	}
+	return nil
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// appendSegments writes all starts but the first, which is 0, and all values.
+func appendSegments[K key](b []byte, s segments[K]) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s.starts)-1))
+	for i := 1; i < len(s.starts); i++ {
+		b = append(b, byte(bits.TrailingZeros64(uint64(s.starts[i]-s.starts[i-1]))))
+	}
+	for i := 1; i < len(s.starts); i++ {
+		step := uint64(s.starts[i] - s.starts[i-1])
+		b = binary.AppendUvarint(b, step>>bits.TrailingZeros64(step)>>1)
+	}
+	return append(b, s.values...)
+}
+
+// unpacker reads a packed table. The first mistake sticks.
+type unpacker struct {
+	b   []byte
+	err error
+}
+
+var errPacked = errors.New("the packed country data is damaged")
+
+// unpack reads what Pack wrote, without its gzip.
+func unpack(b []byte) (*Locator, error) {
+	u := &unpacker{b: b[len(magic):]}
+	day, n := binary.Varint(u.b)
+	u.skip(n)
+	l := &Locator{date: time.Unix(day, 0).UTC(), origin: u.text(), countries: []string{""}}
+	count := u.number(255)
+	for range count {
+		c := u.text()
+		if !IsCode(c) {
+			return nil, errPacked
+		}
+		l.countries = append(l.countries, c)
+	}
+	l.v4 = unpackSegments[uint32](u, uint8(count))
+	l.v6 = unpackSegments[uint64](u, uint8(count))
+	if u.err == nil && len(u.b) > 0 {
+		u.err = errPacked
+	}
+	if u.err != nil {
+		return nil, u.err
+	}
+	return l, nil
+}
+
+// skip leaves n bytes behind; n is at most 0 when they were no number.
+func (u *unpacker) skip(n int) {
+	if n <= 0 || n > len(u.b) {
+		u.err, u.b = errPacked, nil
+		return
+	}
+	u.b = u.b[n:]
+}
+
+func (u *unpacker) number(limit uint64) int {
+	v, n := binary.Uvarint(u.b)
+	u.skip(n)
+	if v > limit {
+		u.err = errPacked
+		return 0
+	}
+	return int(v)
+}
+
+// bytes returns the next n bytes, or nil when there are fewer.
+func (u *unpacker) bytes(n int) []byte {
+	if n > len(u.b) {
+		u.err, u.b = errPacked, nil
+		return nil
+	}
+	b := u.b[:n]
+	u.b = u.b[n:]
+	return b
+}
+
+func (u *unpacker) text() string { return string(u.bytes(u.number(maxText))) }
+
+func unpackSegments[K key](u *unpacker, most uint8) segments[K] {
+	n := u.number(maxSegments)
+	zeros := u.bytes(n)
+	if u.err != nil {
+		return segments[K]{}
+	}
+	s := segments[K]{starts: make([]K, n+1), values: make([]uint8, n+1)}
+	start := K(0)
+	rest := u.b
+	for i, z := range zeros {
+		var odd uint64
+		used := 1
+		if len(rest) > 0 && rest[0] < 0x80 { // most are this short
+			odd = uint64(rest[0])
+		} else if odd, used = binary.Uvarint(rest); used <= 0 {
+			u.err = errPacked
+			return segments[K]{}
+		}
+		rest = rest[used:]
+		odd = odd<<1 | 1
+		if bits.Len64(odd)+int(z) > size[K]() {
+			u.err = errPacked
+			return segments[K]{}
+		}
+		next := start + K(odd)<<z
+		if next <= start {
+			u.err = errPacked
+			return segments[K]{}
+		}
+		start = next
+		s.starts[i+1] = start
+	}
+	u.b = rest
+	copy(s.values, u.bytes(n+1))
+	for i, v := range s.values {
+		if v > most || i > 0 && v == s.values[i-1] {
+			u.err = errPacked
+		}
+	}
+	s.finish()
+	return s
+}
+
+// gunzip unpacks a gzip member, up to a limit.
+func gunzip(b []byte, limit int) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	// The last 4 bytes are the size (RFC 1952 §2.3.1); if they lie, it costs a few copies.
+	hint := int(min(uint64(binary.LittleEndian.Uint32(b[len(b)-4:])), uint64(limit)))
+	out := bytes.NewBuffer(make([]byte, 0, min(hint+bytes.MinRead, 16<<20)))
+	n, err := out.ReadFrom(io.LimitReader(z, int64(limit)+1))
+	if err != nil {
+		return nil, err
+	}
+	if n > int64(limit) {
+		return nil, fmt.Errorf("holds more than %d bytes", limit)
+	}
+	return out.Bytes(), nil
+}
