@@ -30,6 +30,8 @@ func allowed() map[string][]string {
 		"steering/control":   {},
 		"steering/geo":       {},
 		"steering/geo/gen":   {"steering/geo"},
+		"steering/wire":      {},
+		"steering/dnssec":    {},
 		"steering/override":  {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec"},
 		"steering/drill":     {"probes", "steering", "internal/store"},
@@ -59,7 +61,7 @@ func allowed() map[string][]string {
 // homes lists the libraries that live in one place, and where. Their types cross no border.
 func homes() map[string][]string {
 	return map[string][]string{
-		"github.com/miekg/dns":          {"steering/dnsserver"},
+		"github.com/miekg/dns":          {"steering/dnsserver", "steering/dnssec"},
 		"github.com/go-resty/resty":     {"providers"},
 		"github.com/redis/go-redis":     {"internal/store/redisstore"},
 		"go.etcd.io/bbolt":              {"internal/store/boltstore"},

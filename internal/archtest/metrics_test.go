@@ -25,6 +25,7 @@ import (
 	"pointsman/probes/health"
 	"pointsman/purge"
 	"pointsman/steering"
+	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 )
 
@@ -181,6 +182,10 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 				return err
 			}
 			return s.Close()
+		},
+		"steering/dnssec": func(r prometheus.Registerer) error {
+			_, err := dnssec.NewMetrics(r)
+			return err
 		},
 		"purge": func(r prometheus.Registerer) error {
 			local, err := boltstore.Open(boltstore.Config{Path: filepath.Join(t.TempDir(), "db")})

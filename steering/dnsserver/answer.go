@@ -68,6 +68,7 @@ type answerer struct {
 	st  *state
 	now time.Time
 	r   *response
+	at  standing
 }
 
 // resolve follows aliases from the asked name to an end. It returns false when there is none,
@@ -96,7 +97,7 @@ func (a *answerer) resolve() bool {
 
 // step answers for one name. It returns the next name if that one is an alias.
 func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
-	f := z.find(name, a.q.qtype, a.st)
+	f := a.stand(z, name, z.find(name, a.q.qtype, a.st))
 	if f.kind == foundCut {
 		a.refer(z, f)
 		return "", true
@@ -111,6 +112,8 @@ func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
 	case f.kind == foundNone:
 		a.r.msg.Rcode = dns.RcodeNameError // also behind an alias (RFC 6604 §3)
 		a.deny(z, maxTTLSeconds)
+		return "", true
+	case a.chained(name, f):
 		return "", true
 	case f.steered:
 		return a.steer(z, name, f)
@@ -157,6 +160,8 @@ func (a *answerer) add(owner string, rrs []dns.RR) {
 		}
 		a.r.msg.Answer = append(a.r.msg.Answer, rr)
 	}
+	h := rrs[0].Header()
+	a.attest(owner, h.Name, "", h.Rrtype)
 }
 
 const maxTTLSeconds = uint32(maxTTL / time.Second)
@@ -170,6 +175,7 @@ func (a *answerer) deny(z *Zone, ttl uint32) {
 		soa = &shorter
 	}
 	a.r.msg.Ns = append(a.r.msg.Ns, soa)
+	a.disprove(z, soa.Hdr.Ttl)
 }
 
 // refer points to the servers of a delegated zone. Glue of servers within the delegated zone
@@ -177,6 +183,7 @@ func (a *answerer) deny(z *Zone, ttl uint32) {
 func (a *answerer) refer(z *Zone, f found) {
 	servers := f.node.get(dns.TypeNS)
 	a.r.msg.Ns = append(a.r.msg.Ns, servers...)
+	a.delegate(f)
 	var optional []dns.RR
 	for _, rr := range servers {
 		name := dns.CanonicalName(rr.(*dns.NS).Ns)

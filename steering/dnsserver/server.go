@@ -101,12 +101,22 @@ type Server struct {
 	current   atomic.Pointer[published]
 	reloading atomic.Bool // current stays as it is, whatever the table
 	mu        sync.Mutex  // guards the stores of current and reloading
+
+	// outgrew tells Run that a table needs signatures; awaited is that table.
+	outgrew chan struct{}
+	awaited atomic.Pointer[steering.Table]
+	// signing comes before mu. It guards zones, those to be served.
+	signing sync.Mutex
+	zones   []*Zone
+	// unsigned is true while the zones could not be signed and others are served instead.
+	unsigned atomic.Bool
 }
 
 // published is a state together with what it was made from.
 type published struct {
 	*state
 	table *steering.Table
+	zones []*Zone
 }
 
 // New binds every address. It starts nothing: Run does, and Close releases the addresses if
@@ -116,12 +126,15 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:    cfg,
-		log:    cfg.Logger,
-		faults: rate.Sometimes{First: 1, Interval: 10 * time.Second},
-		conns:  connections{limit: cfg.MaxTCP, idle: cfg.TCPIdle},
+		cfg:     cfg,
+		log:     cfg.Logger,
+		faults:  rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		conns:   connections{limit: cfg.MaxTCP, idle: cfg.TCPIdle},
+		outgrew: make(chan struct{}, 1),
 	}
-	s.SetZones(cfg.Zones)
+	if err := s.setZones(cfg.Zones); err != nil {
+		return nil, err
+	}
 	for _, addr := range cfg.Listen {
 		sock, err := bind(addr, cfg.UDPWorkers)
 		if err != nil {
@@ -175,40 +188,49 @@ func (s *Server) Addrs() []netip.AddrPort {
 	return addrs
 }
 
-// SetZones replaces all zones at once. Queries in hand are answered from the old ones.
-func (s *Server) SetZones(zones []*Zone) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.setZones(zones)
+// SetZones replaces all zones at once. Queries in hand are answered from the old ones. On an
+// error, when a zone can't be signed, the old ones serve on; Run tries again.
+func (s *Server) SetZones(zones []*Zone) error {
+	s.signing.Lock()
+	defer s.signing.Unlock()
+	return s.setZones(zones)
 }
 
 // Reload replaces the zones together with whatever table apply brings into force before it
 // returns: no query sees one without the other, so that a name can move between static records
 // and steering. Until then queries are answered from the old zones and the old table, without
-// waiting. An error of apply is returned, and changes nothing here. apply must not call
-// SetZones or Reload.
+// waiting. An error of apply is returned, and changes nothing here. When the zones can't be
+// signed, which is logged, the old ones and the old table serve on until they can. apply must
+// not call SetZones or Reload.
 func (s *Server) Reload(zones []*Zone, apply func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.signing.Lock()
+	defer s.signing.Unlock()
 	s.reloading.Store(true)
 	defer s.reloading.Store(false)
 	if err := apply(); err != nil {
 		return err
 	}
-	s.setZones(zones)
+	if err := s.setZones(zones); err != nil {
+		s.log.Error("zones not signed, the old ones serve on", "err", err)
+	}
 	return nil
 }
 
-// setZones needs the lock.
-func (s *Server) setZones(zones []*Zone) {
+// setZones needs s.signing.
+func (s *Server) setZones(zones []*Zone) error {
+	s.zones = zones
 	var table *steering.Table
 	if s.cfg.Table != nil {
 		table = s.cfg.Table()
 	}
-	st := newState(zones, asPicker(table), s.cfg.Draws)
-	st.pending = s.cfg.Table != nil && table == nil
-	st.memo = newMemo(st, nil)
-	s.current.Store(&published{state: st, table: table})
+	// Signing is not tied to any caller's time: what it made is kept.
+	next, err := s.build(context.Background(), zones, table)
+	if err != nil {
+		s.unsigned.Store(true)
+		return err
+	}
+	s.publish(next)
+	return nil
 }
 
 // asPicker keeps a nil table a nil interface.
@@ -222,14 +244,17 @@ func asPicker(t *steering.Table) picker {
 // load returns the state for the current table. It takes a lock only when the table is new.
 func (s *Server) load() *state {
 	cur := s.current.Load()
-	if s.reloading.Load() || s.cfg.Table == nil || s.cfg.Table() == cur.table {
+	if s.reloading.Load() || s.cfg.Table == nil {
+		return cur.state
+	}
+	if table := s.cfg.Table(); table == cur.table || s.outgrown(cur, table) {
 		return cur.state
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cur = s.current.Load()
 	table := s.cfg.Table()
-	if table == cur.table {
+	if table == cur.table || s.reloading.Load() || s.outgrown(cur, table) {
 		return cur.state
 	}
 	st := cur.withTable(asPicker(table))
@@ -238,7 +263,7 @@ func (s *Server) load() *state {
 	if table != nil && s.metrics.drop(gone) {
 		st.memo = newMemo(st, st.memo) // the old one counts for those that are gone
 	}
-	s.current.Store(&published{state: st, table: table})
+	s.current.Store(&published{state: st, table: table, zones: cur.zones})
 	return st
 }
 
@@ -275,6 +300,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return s.serveTCP(ctx, sock) })
 		s.log.Info("dns socket opened", "address", sock.addr.String())
 	}
+	g.Go(func() error { return s.keepSigned(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		until := time.Now().Add(drainTime)

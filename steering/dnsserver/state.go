@@ -21,6 +21,7 @@ type Drawer interface {
 type picker interface {
 	Pick(q steering.Query) (steering.Decision, bool)
 	Hosts() []string
+	Variants(host string) []steering.Decision
 }
 
 // state is everything an answer depends on besides the question. It is immutable.
@@ -32,7 +33,8 @@ type state struct {
 	pending bool
 	draws   Drawer
 	names   *steeredNames
-	memo    *memo // nil: every query takes the ordinary path
+	memo    *memo                  // nil: every query takes the ordinary path
+	signed  map[string]*signedZone // by zone; those that aren't signed are missing
 }
 
 // steeredNames knows where steered names stand in the tree of names.

@@ -29,18 +29,27 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 		a.r.first = d
 	}
 	a.r.picks = append(a.r.picks, pick{host: f.owner, backend: d.Backend})
+	a.at.variant = d.Backend
 	hdr := dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: d.TTL}
 	if d.CNAME != "" {
-		hdr.Rrtype = dns.TypeCNAME
-		a.r.msg.Answer = append(a.r.msg.Answer, &dns.CNAME{Hdr: hdr, Target: d.CNAME})
+		a.r.msg.Answer = append(a.r.msg.Answer, cnameSet(hdr, d)...)
+		if !a.attest(name, f.owner, d.Backend, dns.TypeCNAME) {
+			a.r.empty = true
+			return "", false
+		}
 		if a.q.qtype == dns.TypeCNAME || a.q.qtype == dns.TypeANY {
 			return "", true
 		}
 		return d.CNAME, true
 	}
-	if !a.addresses(hdr, d) {
+	rtype := a.addresses(hdr, d)
+	switch {
+	case rtype == dns.TypeNone:
 		// A backend of another kind may answer next: this denial lasts no longer than it would.
 		a.deny(z, d.TTL)
+	case !a.attest(name, f.owner, d.Backend, rtype):
+		a.r.empty = true
+		return "", false
 	}
 	return "", true
 }
@@ -50,29 +59,30 @@ func addressType(qtype uint16) bool {
 	return qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeANY
 }
 
-// addresses adds the decision's addresses of the family asked for. It returns false when there
-// are none.
-func (a *answerer) addresses(hdr dns.RR_Header, d steering.Decision) bool {
-	v4, v6 := d.V4, d.V6
-	switch a.q.qtype {
-	case dns.TypeA:
-		v6 = nil
-	case dns.TypeAAAA:
-		v4 = nil
-	case dns.TypeANY: // one set (RFC 8482 §4.1)
-		if len(v4) > 0 {
-			v6 = nil
-		}
-	default:
-		return false
+// addresses adds the decision's addresses of the family asked for, and returns their type; none
+// when there are none. ANY gets one set (RFC 8482 §4.1).
+func (a *answerer) addresses(hdr dns.RR_Header, d steering.Decision) uint16 {
+	set := addressSet(hdr, d.V4)
+	switch {
+	case a.q.qtype == dns.TypeAAAA, a.q.qtype == dns.TypeANY && len(set) == 0:
+		set = addressSet(hdr, d.V6)
+	case !addressType(a.q.qtype):
+		return dns.TypeNone
 	}
-	for _, addr := range v4 {
-		a.r.msg.Answer = append(a.r.msg.Answer, addressRR(hdr, addr))
+	if len(set) == 0 {
+		return dns.TypeNone
 	}
-	for _, addr := range v6 {
-		a.r.msg.Answer = append(a.r.msg.Answer, addressRR(hdr, addr))
+	a.r.msg.Answer = append(a.r.msg.Answer, set...)
+	return set[0].Header().Rrtype
+}
+
+// addressSet returns the records of addresses, all of one family.
+func addressSet(hdr dns.RR_Header, addrs []netip.Addr) []dns.RR {
+	var set []dns.RR
+	for _, addr := range addrs {
+		set = append(set, addressRR(hdr, addr))
 	}
-	return len(v4)+len(v6) > 0
+	return set
 }
 
 func addressRR(hdr dns.RR_Header, addr netip.Addr) dns.RR {

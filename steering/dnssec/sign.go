@@ -1,0 +1,165 @@
+package dnssec
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
+)
+
+// signKey names a signature: who made it, over what. Equal content has equal signatures.
+type signKey struct {
+	content [sha256.Size]byte // of the set in wire form, with owner, type and TTL
+	tag     uint16
+}
+
+// made is a signature that was made, and the last round in which it was of use.
+type made struct {
+	sig   *dns.RRSIG
+	round uint64
+}
+
+// job is one set to sign, and where its signatures go.
+type job struct {
+	rrs  []dns.RR
+	keys []*pair
+	done []result
+}
+
+type result struct {
+	key signKey
+	sig *dns.RRSIG
+	new bool
+	err error // of a replacement; sig is the one to be replaced then
+}
+
+// signer makes signatures for one round. It only reads the cache.
+type round struct {
+	zone   string
+	policy Policy
+	now    time.Time
+	cache  map[signKey]made
+}
+
+// run signs all jobs, on all cores. A signature that can't be replaced serves on until its
+// end; the error is for sets that have none.
+func (r *round) run(ctx context.Context, jobs []job) error {
+	g, ctx := errgroup.WithContext(ctx)
+	workers := runtime.GOMAXPROCS(0)
+	size := (len(jobs) + workers - 1) / workers
+	for part := range slices.Chunk(jobs, max(size, 1)) {
+		g.Go(func() error {
+			for i := range part {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := r.sign(&part[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (r *round) sign(j *job) error {
+	content, err := digest(j.rrs)
+	if err != nil {
+		return r.about(j, err)
+	}
+	for _, p := range j.keys {
+		key := signKey{content, p.tag}
+		old := r.cache[key].sig
+		if old != nil && !r.due(old) {
+			j.done = append(j.done, result{key: key, sig: old})
+			continue
+		}
+		sig, err := r.make(j.rrs, p, content)
+		switch {
+		case err == nil:
+			j.done = append(j.done, result{key: key, sig: sig, new: true})
+		case old != nil && r.now.Before(ends(old)):
+			j.done = append(j.done, result{key: key, sig: old, err: r.about(j, err)})
+		default:
+			return r.about(j, err)
+		}
+	}
+	return nil
+}
+
+func (r *round) about(j *job, err error) error {
+	h := j.rrs[0].Header()
+	return fmt.Errorf("signing %s %s: %w", h.Name, dns.Type(h.Rrtype), err)
+}
+
+// due reports whether a signature shall be replaced now. What is due soon goes along, so that
+// rounds are few.
+func (r *round) due(sig *dns.RRSIG) bool {
+	return !r.now.Before(r.policy.refreshAt(sig).Add(-r.policy.slack()))
+}
+
+// refreshAt is when a signature shall be replaced.
+func (p Policy) refreshAt(sig *dns.RRSIG) time.Time { return ends(sig).Add(-p.Refresh) }
+
+// ends is when a signature ends. Its 32 bits are meant as the nearest such time
+// (RFC 4034 §3.1.5), which is unique until 2106.
+func ends(sig *dns.RRSIG) time.Time { return time.Unix(int64(sig.Expiration), 0) }
+
+// make makes a signature. How much sooner than the policy says it ends comes from the set, so
+// that the ends of a zone's signatures spread.
+func (r *round) make(rrs []dns.RR, p *pair, content [sha256.Size]byte) (*dns.RRSIG, error) {
+	end := r.now.Add(r.policy.Validity)
+	if jitter := uint64(r.policy.jitter() / time.Second); jitter > 0 {
+		early := binary.BigEndian.Uint64(content[:]) % jitter
+		end = end.Add(-time.Duration(early) * time.Second)
+	}
+	sig := &dns.RRSIG{
+		Hdr:        dns.RR_Header{Ttl: rrs[0].Header().Ttl},
+		Algorithm:  p.public.Algorithm,
+		Expiration: uint32(end.Unix()),
+		Inception:  uint32(r.now.Add(-inceptionLead).Unix()),
+		KeyTag:     p.tag,
+		SignerName: r.zone,
+	}
+	if err := sig.Sign(p.private, rrs); err != nil {
+		return nil, err
+	}
+	return sig, nil
+}
+
+// digest identifies a set by its content, in whatever order its records stand.
+func digest(rrs []dns.RR) ([sha256.Size]byte, error) {
+	wires := make([][]byte, len(rrs))
+	var buf [1 << 12]byte
+	for i, rr := range rrs {
+		msg := buf[:]
+		if n := dns.Len(rr); n > len(msg) {
+			msg = make([]byte, n)
+		}
+		n, err := dns.PackRR(rr, msg, 0, nil, false)
+		if err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		wires[i] = slices.Clone(msg[:n])
+	}
+	slices.SortFunc(wires, slices.Compare[[]byte])
+	sum := sha256.New()
+	for _, w := range wires {
+		var size [4]byte
+		binary.BigEndian.PutUint32(size[:], uint32(len(w)))
+		sum.Write(size[:]) // hash.Hash never returns an error
+		sum.Write(w)
+	}
+	return [sha256.Size]byte(sum.Sum(nil)), nil
+}
+
+// errNoKey says that there is no key to sign a set with.
+var errNoKey = errors.New("no key is in use")
