@@ -132,6 +132,9 @@ func (b *Book) Add(ctx context.Context, o steering.Override) (steering.Override,
 		"actor", o.Actor)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if kept := b.entries[o.ID]; kept != nil {
+		e = kept // which knows more of the stores by now
+	}
 	return b.shown(e), nil
 }
 
@@ -234,10 +237,12 @@ func (b *Book) write(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// adopt brings an entry into force and tells it.
+// adopt brings an entry into force and tells it. Memory gets a copy, as Run changes what it
+// finds there while the caller still writes the entry to a store.
 func (b *Book) adopt(e *entry) {
+	kept := *e
 	b.mu.Lock()
-	b.entries[e.ID] = e
+	b.entries[e.ID] = &kept
 	b.mu.Unlock()
 	b.tell()
 }

@@ -43,6 +43,13 @@ const (
 
 func newMemory() *memory { return &memory{entries: map[string]item{}} }
 
+// faulty says whether a write now may be lost, for all its caller knows.
+func (m *memory) faulty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault != none
+}
+
 func (m *memory) set(f fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
