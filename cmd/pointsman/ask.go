@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -102,7 +103,7 @@ func newReload() *cobra.Command {
 		Example: "  pointsman reload",
 		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return tell(cmd, f, func(ctx context.Context, c *api.Client) (api.Reloaded, error) {
+			err := tell(cmd, f, func(ctx context.Context, c *api.Client) (api.Reloaded, error) {
 				return c.Reload(ctx)
 			}, func(r api.Reloaded) error {
 				for _, w := range r.Warnings {
@@ -115,6 +116,11 @@ func newReload() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "config %s in force (%s)\n", short(r.ConfigHash), what)
 				return nil
 			})
+			var p *api.Problem
+			if errors.As(err, &p) && p.Code == api.CodeRefused {
+				return exitError{exitUsage, err}
+			}
+			return err
 		},
 	}
 	f.bind(c)

@@ -54,8 +54,13 @@ func newDrillStart() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if detach {
-				return printDrill(cmd, f, d)
+			switch {
+			case detach && f.json:
+				return printJSON(cmd.OutOrStdout(), d)
+			case detach:
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "drill %s on %s runs for %s; see: pointsman "+
+					"drill status %s\n", clean(d.ID), clean(d.Backend), span(lasts), clean(d.ID))
+				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "drill %s on %s runs for %s; Ctrl-C stops and restores\n",
 				clean(d.ID), clean(d.Backend), span(lasts))

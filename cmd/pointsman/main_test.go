@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,7 +45,7 @@ func params(t *testing.T, env map[string]string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "occupy": occupy, "site": site, "lines": lines,
-			"id": id, "readme": readme,
+			"id": id, "readme": readme, "signal": signalNode,
 		},
 	}
 }
@@ -111,7 +113,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // until repeats a command until its output matches: until 'alpha .*healthy' pointsman status.
-// The command's exit code does not matter.
+// The command's exit code does not matter; what matched is there for stdout and stderr.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until REGEXP COMMAND ...")
@@ -119,15 +121,26 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	want := regexp.MustCompile("(?m)" + args[0])
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.After(60 * time.Second); ; {
-		_ = ts.Exec(args[1], args[2:]...)
-		if want.MatchString(ts.ReadFile("stdout") + ts.ReadFile("stderr")) {
+	for end := time.After(time.Minute); ; {
+		var out, errOut bytes.Buffer
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), &out, &errOut
+		cmd.Env = os.Environ()
+		for _, name := range []string{envAdmin, envTokenFile} {
+			cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+		}
+		_ = cmd.Run()
+		if want.Match(out.Bytes()) || want.Match(errOut.Bytes()) {
+			_, err1 := ts.Stdout().Write(out.Bytes())
+			_, err2 := ts.Stderr().Write(errOut.Bytes())
+			ts.Check(errors.Join(err1, err2))
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-end:
-			ts.Fatalf("no output of %q matched %q within a minute", args[1:], args[0])
+			ts.Fatalf("no output of %q matched %q within a minute; the last was:\n%s%s", args[1:],
+				args[0], &out, &errOut)
 		}
 	}
 }
@@ -149,16 +162,18 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // site serves a small site until the script ends and puts its URL into a variable. /healthz
-// answers ok, /broken 503, everything else a page.
+// answers ok, /broken 503, below /forbidden/ all is refused; everything else is a page.
 func site(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: site VARIABLE")
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/healthz":
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/forbidden/"):
+			http.Error(w, `{"msg": "no"}`, http.StatusForbidden)
+		case r.URL.Path == "/healthz":
 			fmt.Fprintln(w, "ok")
-		case "/broken":
+		case r.URL.Path == "/broken":
 			// What a server answers is shown to people: it must not reach their terminal as it is.
 			w.Header().Set("X-Broken", "yes")
 			http.Error(w, "\x1b[2Jbroken", http.StatusServiceUnavailable)
@@ -199,13 +214,24 @@ func id(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], m[1])
 }
 
+// signalNode sends SIGHUP to the last command in the background: signal HUP.
+func signalNode(ts *testscript.TestScript, neg bool, args []string) {
+	cmds := ts.BackgroundCmds()
+	if neg || len(args) != 1 || args[0] != "HUP" || len(cmds) == 0 {
+		ts.Fatalf("usage: signal HUP, with a command in the background")
+	}
+	ts.Check(cmds[len(cmds)-1].Process.Signal(syscall.SIGHUP))
+}
+
 func TestScriptsThatNeedNoNode(t *testing.T) {
+	t.Parallel()
 	p := params(t, nil)
 	p.Dir = "testdata/script/alone"
 	testscript.Run(t, p)
 }
 
 func TestScriptsThatServe(t *testing.T) {
+	t.Parallel()
 	p := params(t, nil)
 	p.Dir = "testdata/script/serve"
 	testscript.Run(t, p)

@@ -66,7 +66,7 @@ func newOverride(kind, use, about, example string, args cobra.PositionalArgs) *c
 	c := &cobra.Command{
 		Use: use, Short: about, Args: args,
 		Long: about + ".\n\nIt is in force at once, on every node that shares the store, and ends by " +
-			"itself after\n--for. The same command again renews it; 'pointsman undo ID' ends it early.",
+			"itself after\n--for; 'pointsman undo ID' ends it early. The same command again adds another one.",
 		Example: example,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := api.Override{Kind: kind, Backend: args[0], Host: f.host, Reason: f.reason,
@@ -117,19 +117,27 @@ func kindOf(o api.Override) string {
 func newUndo() *cobra.Command {
 	f := &clientFlags{}
 	type undone struct {
-		ID    string `json:"id"`
-		Ended bool   `json:"ended"`
+		ID    string         `json:"id"`
+		Ended bool           `json:"ended"`
+		Left  []api.Override `json:"left"` // still in force
 	}
 	c := &cobra.Command{
 		Use: "undo ID", Short: "End an override before it expires", Args: takes("ID"),
 		Example: "  pointsman overrides\n  pointsman undo ov-6f3d47e670133780",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return tell(cmd, f, func(ctx context.Context, c *api.Client) (undone, error) {
-				err := c.RemoveOverride(ctx, args[0])
-				return undone{ID: args[0], Ended: err == nil}, err
+				if err := c.RemoveOverride(ctx, args[0]); err != nil {
+					return undone{}, err
+				}
+				left, err := c.Overrides(ctx)
+				return undone{ID: args[0], Ended: true, Left: left}, err
 			}, func(u undone) error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "override %s ended\n", u.ID)
-				return err
+				fmt.Fprintf(cmd.OutOrStdout(), "override %s ended\n", clean(u.ID))
+				if len(u.Left) == 0 {
+					return nil
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "still in force:")
+				return writeOverrides(cmd.OutOrStdout(), time.Now(), u.Left)
 			})
 		},
 	}
