@@ -114,10 +114,10 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	var errs []error
 	if c.Node == "" {
-		errs = append(errs, errors.New("Node is empty"))
+		errs = append(errs, errors.New("no Node is given"))
 	}
 	if c.Local == nil {
-		errs = append(errs, errors.New("Local is nil"))
+		errs = append(errs, errors.New("no Local store is given"))
 	}
 	if c.Shared == c.Local {
 		c.Shared = nil // one store cannot replicate itself

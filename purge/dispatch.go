@@ -59,7 +59,7 @@ func (s *Service) look(l *lane, id string) (r Record, d Delivery, p phase, when 
 // deliver is one turn at sending a purge: the batches that are due and that the provider's
 // limits allow. It returns when to come back to it for sending, if at all.
 func (s *Service) deliver(ctx context.Context, l *lane, id string) (time.Time, bool) {
-	r, d, p, when := s.look(l, id)
+	r, _, p, when := s.look(l, id)
 	if p != phaseSend || when.After(s.cfg.Now()) {
 		return s.follow(l, id, phaseSend)
 	}
@@ -72,6 +72,7 @@ func (s *Service) deliver(ctx context.Context, l *lane, id string) (time.Time, b
 	}
 	defer claim.release(ctx)
 	// Another node's result may have come with the claim.
+	var d Delivery
 	if r, d, p, when = s.look(l, id); p == phaseSend && !when.After(s.cfg.Now()) {
 		s.send(ctx, l, r, d)
 		s.record(ctx, id)
@@ -97,7 +98,7 @@ func (s *Service) send(ctx context.Context, l *lane, r Record, d Delivery) {
 	cuts := s.markSent(r.ID, d, began, l.group())
 	if err := s.save(context.WithoutCancel(ctx), r.ID); err != nil {
 		// Delivering matters more than knowing that we did: after a crash it is sent again.
-		s.log.Warn("purge not journaled yet", "purge_id", r.ID, "err", err)
+		s.log.Debug("purge not journaled yet", "purge_id", r.ID, "err", err)
 	}
 	denied := 0
 	for i, c := range cuts {

@@ -22,8 +22,10 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 	ids     *ids
-	away    atomic.Bool   // the shared store is
-	moved   chan struct{} // capacity 1: the lanes have changed
+	away    atomic.Bool // the shared store is
+	// unwritten says that the last write to the local store failed.
+	unwritten atomic.Bool
+	moved     chan struct{} // capacity 1: the lanes have changed
 
 	mu    sync.Mutex // guards all below; held over no I/O
 	open  map[string]*entry
@@ -58,7 +60,7 @@ func (s *Service) SetTargets(targets []Target) error {
 		name := t.Provider.Name()
 		l := s.lanes[name]
 		if l == nil || l.workers != t.workers() {
-			l = newLane(t, s.cfg.Now)
+			l = newLane(t, s.cfg.Now, s.log)
 		}
 		l.set(t)
 		lanes[name] = l
@@ -166,7 +168,7 @@ func (s *Service) accept(ctx context.Context, r Record) (Status, error) {
 	if err != nil {
 		return Status{}, s.journalError(ctx, "journaling", r.ID, err)
 	}
-	s.metrics.journalFailing(false)
+	s.journalWorks()
 	if s.reachable() {
 		err = s.publish(ctx, r)
 		r.Replicated = err == nil

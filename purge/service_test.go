@@ -345,8 +345,8 @@ func TestAConfigThatCannotWorkIsRefused(t *testing.T) {
 		c    purge.Config
 		want string
 	}{
-		{"nothing", purge.Config{}, "Node is empty"},
-		{"no journal", purge.Config{Node: "a"}, "Local is nil"},
+		{"nothing", purge.Config{}, "no Node is given"},
+		{"no journal", purge.Config{Node: "a"}, "no Local store is given"},
 		{"a lease shorter than two calls", purge.Config{Node: "a", Local: local,
 			CallTimeout: time.Minute}, "LeaseTTL"},
 		{"replicated to itself", purge.Config{Node: "a", Local: local, Shared: local,

@@ -95,7 +95,7 @@ func TestNoFactorIsEverZeroOrAboveOne(t *testing.T) {
 		for i := range r.IntN(5) {
 			in.Backends = append(in.Backends, control.Backend{
 				Name: fmt.Sprint(i), Usable: r.IntN(4) > 0,
-				UsableSince: start.Add(time.Duration(r.Int64()) - time.Duration(r.Int64())),
+				UsableSince: start.Add(time.Duration(r.Uint64())), // before and after now
 				Ramp:        time.Duration(r.Int64()) >> r.UintN(63),
 			})
 		}
