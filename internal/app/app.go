@@ -17,6 +17,7 @@ import (
 
 	"pointsman/internal/config"
 	"pointsman/purge"
+	"pointsman/steering/dnssec"
 )
 
 // ErrConfig says that the configuration was refused. The error lists every mistake.
@@ -64,6 +65,9 @@ type App struct {
 	loaded  atomic.Pointer[loadedConfig]
 	ready   atomic.Bool
 	store   storeWatch
+
+	signing *dnssec.Metrics
+	signers signers // guarded by reloading once New has returned
 
 	reloading sync.Mutex // held for the whole of a reload: one at a time
 }

@@ -43,6 +43,7 @@ func convert(c *config.Config, r *config.Report) (*inputs, error) {
 	var bad []pathMistake
 	in.zones, bad = zonesOf(c, serialOf(time.Now()))
 	bad = append(bad, hostMistakes(c, in.zones)...)
+	bad = append(bad, signedMistakes(c, in.zones)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)

@@ -18,6 +18,7 @@ import (
 
 	"pointsman/internal/admin/api"
 	"pointsman/internal/config"
+	"pointsman/steering/dnsserver"
 )
 
 // settle is how long a changed file must be quiet before it is read: editors write in pieces.
@@ -93,6 +94,10 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 // are taken back should a later one refuse; the rest cannot fail.
 func (a *App) swap(next *loadedConfig, in *inputs) error {
 	p := a.parts
+	zones, signers, err := a.signZones(next.config, in)
+	if err != nil {
+		return err
+	}
 	if p.edge != nil {
 		if err := p.edge.SetSites(in.sites); err != nil {
 			return fmt.Errorf("%w: edge.sites: %w", ErrConfig, err)
@@ -109,7 +114,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		return fmt.Errorf("%w: providers: %w", ErrConfig, err)
 	}
 	// Zones and table change together, so that no query sees a name in neither.
-	if err := p.swapAnswers(in); err != nil {
+	if err := p.swapAnswers(zones, in); err != nil {
 		undo()
 		_ = p.purge.SetTargets(old.purges) // likewise
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -118,17 +123,18 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)
 	}
+	a.keepSigners(signers)
 	a.loaded.Store(next)
 	return nil
 }
 
 // swapAnswers puts new zones and a new table in force at once, or neither.
-func (p *parts) swapAnswers(in *inputs) error {
+func (p *parts) swapAnswers(zones []*dnsserver.Zone, in *inputs) error {
 	apply := func() error { return p.steer(in) }
 	if p.dns == nil {
 		return apply()
 	}
-	return p.dns.Reload(in.zones, apply)
+	return p.dns.Reload(zones, apply)
 }
 
 // needRestart names the changed keys that only a restart can bring in force.

@@ -27,6 +27,7 @@ import (
 	"pointsman/providers/fastly"
 	"pointsman/purge"
 	"pointsman/steering"
+	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/drill"
 	"pointsman/steering/override"
@@ -180,12 +181,20 @@ func (a *App) wirePurge(c *config.Config, in *inputs, p *parts, shared store.Sto
 
 // wireServers binds the sockets of the roles that this node has.
 func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
+	if a.signing, err = dnssec.NewMetrics(p.registry); err != nil {
+		return err
+	}
+	zones, signers, err := a.signZones(c, in)
+	if err != nil {
+		return err
+	}
+	a.signers = signers
 	if c.HasRole(config.RoleDNS) {
 		table := p.engine.Table
 		if !in.steers() {
 			table = nil // without a table to wait for, all other names can be denied
 		}
-		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: in.zones,
+		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
 			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
 			Registerer: p.registry})
 		if err != nil {

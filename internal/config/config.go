@@ -146,6 +146,46 @@ type Zone struct {
 	NS []string `koanf:"ns" required:"yes" syntax:"hostname"`
 	// Records are the static records.
 	Records []Record `koanf:"records"`
+	// DNSSEC signs the zone, `{}` with the defaults; left out: it isn't signed.
+	DNSSEC *DNSSEC `koanf:"dnssec"`
+}
+
+// The values of DNSSEC.Keys and DNSSEC.Denial.
+const (
+	OneKey     = "csk"
+	TwoKeys    = "ksk-zsk"
+	DenyByName = "nsec"
+	DenyByHash = "nsec3"
+)
+
+// DNSSEC says how a zone is signed.
+type DNSSEC struct {
+	// Algorithm is that of the keys.
+	Algorithm string `koanf:"algorithm" oneof:"ecdsap256sha256 ed25519"`
+	// Keys is csk for one key that signs everything, ksk-zsk for one that signs keys and one
+	// that signs the rest.
+	Keys string `koanf:"keys" oneof:"csk ksk-zsk"`
+	// KeyDir is the folder that holds a folder of keys for each zone; private keys have mode
+	// 0600 and are made when there are none. Left out: dnssec in state_dir.
+	KeyDir string `koanf:"key_dir"`
+	// Denial is nsec, which lets everybody list the zone's names, or nsec3, which costs more.
+	Denial string `koanf:"denial" oneof:"nsec nsec3"`
+	// Validity is how long a signature holds.
+	Validity time.Duration `koanf:"validity" min:"24h" max:"8760h"`
+	// Refresh is how long before its end a signature is replaced; below half of validity.
+	Refresh time.Duration `koanf:"refresh" min:"1h" max:"4380h"`
+	// KeyLifetime is the age at which the KSK or CSK is replaced, which needs parent; 0s: never.
+	KeyLifetime time.Duration `koanf:"key_lifetime" min:"0s" max:"87600h"`
+	// ZoneKeyLifetime is the age at which the ZSK is replaced; 0s: never.
+	ZoneKeyLifetime time.Duration `koanf:"zone_key_lifetime" min:"0s" max:"87600h"`
+	// Parent are the parent zone's servers, or trusted resolvers, asked over TCP for the zone's
+	// DS records while a KSK or CSK is replaced. All must have the new one.
+	Parent []string `koanf:"parent" syntax:"hostport"`
+	// ParentTTL is the TTL of the zone's DS records.
+	ParentTTL time.Duration `koanf:"parent_ttl" min:"1s" max:"168h"`
+	// Withdraw asks the parent to remove its DS records (RFC 8078), the first step of turning
+	// DNSSEC off; take dnssec away when they are gone and their TTL is over.
+	Withdraw bool `koanf:"withdraw"`
 }
 
 // SOA is a start of authority (RFC 1035 §3.3.13). The serial comes from the configuration's

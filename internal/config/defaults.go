@@ -8,6 +8,7 @@ type defaultValue struct{ path, value string }
 //
 //   - node is the machine's host name, vantage the node's name;
 //   - zones[].soa.mbox is hostmaster in the zone;
+//   - zones[].dnssec.key_dir is dnssec in state_dir;
 //   - interval, timeout, rise and fall of backends[].probe are those of probing.
 func defaults() []defaultValue {
 	return []defaultValue{
@@ -36,6 +37,13 @@ func defaults() []defaultValue {
 		{"zones[].soa.retry", "10m"},
 		{"zones[].soa.expire", "168h"},
 		{"zones[].soa.negative_ttl", "30s"},
+		{"zones[].dnssec.algorithm", "ecdsap256sha256"},
+		{"zones[].dnssec.keys", OneKey},
+		{"zones[].dnssec.denial", DenyByName},
+		{"zones[].dnssec.validity", "336h"},
+		{"zones[].dnssec.refresh", "120h"},
+		{"zones[].dnssec.zone_key_lifetime", "720h"},
+		{"zones[].dnssec.parent_ttl", "24h"},
 
 		{"backends[].probe.kind", ProbeHTTP},
 		{"backends[].probe.method", "GET"},

@@ -30,6 +30,11 @@ func (l *loader) files(cfg *Config) {
 			l.authorities("store.redis.tls.ca_file", &r.TLS.CAFile)
 		}
 	}
+	for i := range cfg.Zones {
+		if d := cfg.Zones[i].DNSSEC; d != nil {
+			l.absolute(&d.KeyDir)
+		}
+	}
 	for i := range cfg.Backends {
 		l.authorities(element("backends", i)+".probe.ca_file", &cfg.Backends[i].Probe.CAFile)
 	}

@@ -14,6 +14,7 @@ func (c *checker) zones() {
 		c.soa(at, &zones[i])
 		c.distinct(at+".ns", zones[i].NS)
 		c.records(at, &zones[i])
+		c.dnssec(at+".dnssec", zones[i].DNSSEC)
 	}
 }
 
@@ -22,6 +23,33 @@ func (c *checker) soa(at string, z *Zone) {
 	if c.whole(at+".soa") && s.Expire < s.Refresh+s.Retry {
 		c.mistake(at+".soa.expire", "%v is less than refresh and retry together: secondaries "+
 			"would give up before they have tried twice", s.Expire)
+	}
+}
+
+// dnssec checks how a zone is signed; nil: it isn't.
+func (c *checker) dnssec(at string, d *DNSSEC) {
+	if d == nil || !c.whole(at) {
+		return
+	}
+	if d.Refresh >= d.Validity/2 {
+		c.mistake(at+".refresh", "%v is not below half of validity, which is %v", d.Refresh,
+			d.Validity)
+	}
+	if d.KeyLifetime > 0 && len(d.Parent) == 0 {
+		c.mistake(at+".key_lifetime", "needs parent: the old key may go only when the parent "+
+			"has been seen to name the new one")
+	}
+	c.distinct(at+".parent", d.Parent)
+	if c.cfg.Store.Kind != StoreRedis {
+		return
+	}
+	if d.KeyDir == "" {
+		c.mistake(at+".key_dir", "is missing: nodes that share a store must have the same keys, "+
+			"so put copies of them into a folder on each")
+	}
+	if d.KeyLifetime > 0 || d.Keys == TwoKeys && d.ZoneKeyLifetime > 0 {
+		c.mistake(at, "keys that are replaced (key_lifetime, zone_key_lifetime) would differ "+
+			"between the nodes that share a store: set 0s")
 	}
 }
 

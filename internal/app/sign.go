@@ -1,0 +1,114 @@
+package app
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+
+	"pointsman/internal/config"
+	"pointsman/steering/dnssec"
+	"pointsman/steering/dnsserver"
+)
+
+// signers hold the signer of each signed zone over reloads, by the zone's name. A zone whose
+// dnssec did not change keeps its signer, and with it the signatures made so far.
+type signers map[string]zoneSigner
+
+type zoneSigner struct {
+	config config.DNSSEC
+	signer *dnssec.Signer
+}
+
+// signZones opens the signers of zones, and returns the zones as signed ones. in.zones must be
+// those of c. Neither a nor in changes.
+func (a *App) signZones(c *config.Config, in *inputs) ([]*dnsserver.Zone, signers, error) {
+	next := make(signers)
+	if !c.HasRole(config.RoleDNS) {
+		return in.zones, next, nil
+	}
+	zones := make([]*dnsserver.Zone, len(in.zones))
+	for i, z := range in.zones {
+		zones[i] = z
+		d := c.Zones[i].DNSSEC
+		if d == nil {
+			continue
+		}
+		zs, ok := a.signers[z.Name()]
+		if !ok || !reflect.DeepEqual(zs.config, *d) {
+			var err error
+			if zs, err = a.openSigner(c, z.Name(), d); err != nil {
+				return nil, nil, fmt.Errorf("zones[%d].dnssec: %w", i, err)
+			}
+		}
+		next[z.Name()] = zs
+		signed, mistakes := z.SignedBy(zs.signer)
+		if len(mistakes) > 0 { // convert has seen to that
+			return nil, nil, fmt.Errorf("%w: zones[%d].%s: %s", ErrConfig, i, mistakes[0].Path,
+				mistakes[0].Message)
+		}
+		zones[i] = signed
+	}
+	return zones, next, nil
+}
+
+func (a *App) openSigner(c *config.Config, zone string, d *config.DNSSEC) (zoneSigner, error) {
+	folder := d.KeyDir
+	if folder == "" {
+		folder = filepath.Join(c.StateDir, "dnssec")
+	}
+	sc := dnssec.Config{Zone: zone, Policy: policyOf(d), Folder: folder, Logger: a.log,
+		Metrics: a.signing}
+	if len(d.Parent) > 0 {
+		sc.Parent = dnssec.Ask(d.Parent)
+	}
+	s, err := dnssec.New(sc)
+	if err != nil {
+		return zoneSigner{}, err
+	}
+	ds, err := s.DS()
+	if err != nil {
+		return zoneSigner{}, err
+	}
+	a.log.Info("keys opened", "zone", zone, "ds", ds.String())
+	return zoneSigner{config: *d, signer: s}, nil
+}
+
+// keep puts signers in force, and forgets those of zones that are signed no more.
+func (a *App) keepSigners(next signers) {
+	for zone, zs := range a.signers {
+		if _, ok := next[zone]; ok {
+			continue
+		}
+		zs.signer.Forget()
+		a.log.Warn("zone no longer signed", "zone", zone, "reason",
+			"it has no dnssec in the config; as long as its parent has DS records it can't be resolved")
+	}
+	a.signers = next
+}
+
+// policyOf converts how a zone is signed.
+func policyOf(d *config.DNSSEC) dnssec.Policy {
+	p := dnssec.Policy{
+		Algorithm: dnssec.Algorithm(d.Algorithm), Split: d.Keys == config.TwoKeys,
+		NSEC3: d.Denial == config.DenyByHash, Validity: d.Validity, Refresh: d.Refresh,
+		KeyLifetime: d.KeyLifetime, ParentTTL: d.ParentTTL, Withdraw: d.Withdraw,
+	}
+	if p.Split {
+		p.ZoneKeyLifetime = d.ZoneKeyLifetime
+	}
+	return p
+}
+
+// signedMistakes finds records that zones can't have since they are signed.
+func signedMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
+	var bad []pathMistake
+	for i, z := range zones {
+		if z == nil || c.Zones[i].DNSSEC == nil {
+			continue
+		}
+		for _, m := range z.CheckSigned() {
+			bad = append(bad, pathMistake{fmt.Sprintf("zones[%d].%s", i, m.Path), m.Message})
+		}
+	}
+	return bad
+}
