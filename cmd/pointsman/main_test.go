@@ -45,7 +45,7 @@ func params(t *testing.T, env map[string]string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "occupy": occupy, "site": site, "lines": lines,
-			"id": id, "readme": readme, "signal": signalNode,
+			"id": id, "signal": signalNode,
 		},
 	}
 }
