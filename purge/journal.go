@@ -146,7 +146,7 @@ func (s *Service) save(ctx context.Context, id string) error {
 			return s.journalError(ctx, "journaling", id, err)
 		}
 		e.saved = version
-		s.metrics.journalFailing(false)
+		s.journalWorks()
 	}
 	s.mu.Unlock()
 	return nil
@@ -182,7 +182,7 @@ func (s *Service) commit(ctx context.Context, id string) error {
 // it.
 func (s *Service) record(ctx context.Context, id string) {
 	if err := s.commit(ctx, id); err != nil {
-		s.log.Warn("purge not journaled yet", "purge_id", id, "err", err)
+		s.log.Debug("purge not journaled yet", "purge_id", id, "err", err)
 	}
 }
 
@@ -205,13 +205,23 @@ func (s *Service) write(ctx context.Context, r Record) error {
 }
 
 // journalError wraps an error of the local store. Whether the store can be trusted again, after
-// a full disk or a failed sync, is the store's to say: it refuses for as long as not.
+// a full disk or a failed sync, is the store's to say: it refuses for as long as not. The log
+// hears of it once, not with each of the purges that are written again at every tick.
 func (s *Service) journalError(ctx context.Context, act, id string, err error) error {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !s.unwritten.Swap(true) {
 		s.metrics.journalFailing(true)
-		s.log.Error("purge journal write failed", "purge_id", id, "err", err)
+		s.log.Error("purge journal write failed", "purge_id", id,
+			"err", err)
 	}
 	return fmt.Errorf("%s purge %s: %w: %w", act, id, ErrJournal, err)
+}
+
+// journalWorks notes a write that succeeded.
+func (s *Service) journalWorks() {
+	if s.unwritten.Swap(false) {
+		s.metrics.journalFailing(false)
+		s.log.Info("purge journal written again")
+	}
 }
 
 // stored reads a purge from a store, the open part first. Both parts exist for a moment while

@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +45,7 @@ func (t Target) workers() int {
 	return defaultWorkers
 }
 
-func newLane(t Target, now func() time.Time) *lane {
+func newLane(t Target, now func() time.Time, log *slog.Logger) *lane {
 	return &lane{
 		name: t.Provider.Name(), workers: t.workers(),
 		limiter: rate.NewLimiter(rate.Inf, 1),
@@ -52,6 +53,15 @@ func newLane(t Target, now func() time.Time) *lane {
 			Name: t.Provider.Name(), Timeout: breakerOpen,
 			ReadyToTrip: func(c gobreaker.Counts) bool {
 				return c.ConsecutiveFailures >= breakerTrip
+			},
+			// Nothing else in the log tells before the deadline that purges don't get there.
+			OnStateChange: func(name string, was, is gobreaker.State) {
+				switch {
+				case was == gobreaker.StateClosed:
+					log.Warn("provider stopped taking purges", "provider", name)
+				case is == gobreaker.StateClosed:
+					log.Info("provider took purges again", "provider", name)
+				}
 			},
 		}),
 		send: newQueue(now), check: newQueue(now), now: now,

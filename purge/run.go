@@ -92,7 +92,7 @@ func (s *Service) tick(ctx context.Context) {
 				return
 			}
 			if err := s.tend(ctx, id, now, writing); err != nil {
-				s.log.Warn("purge not journaled yet", "purge_id", id, "err", err)
+				s.log.Debug("purge not journaled yet", "purge_id", id, "err", err)
 				writing = false // the others wait for the next tick
 			}
 			s.keepQueued(id, oldest)

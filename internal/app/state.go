@@ -53,6 +53,7 @@ func (a *App) keepState(ctx context.Context) error {
 			a.writeState(context.WithoutCancel(ctx), &last)
 			return nil
 		case <-t.C:
+			a.parts.showView()
 			a.writeState(ctx, &last)
 			a.lookAtStore(ctx)
 		}
@@ -76,18 +77,32 @@ func (a *App) writeState(ctx context.Context, last *state) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
-	if _, err := a.parts.local.Put(ctx, stateKey, raw, store.PutOptions{}); err != nil {
+	_, err = a.parts.local.Put(ctx, stateKey, raw, store.PutOptions{})
+	if err != nil {
 		a.metrics.stateFailures.Inc()
-		a.log.Warn("last known state not written", "err", err)
-		return
+	} else {
+		*last = now
 	}
-	*last = now
+	if a.store.unwritten(err) { // once for all the attempts that a broken disk will see
+		a.log.Warn("last known state not written", "err", err)
+	}
 }
 
-// storeWatch remembers whether the shared store is within reach.
+// storeWatch remembers whether the shared store is within reach, and this node's own writable.
 type storeWatch struct {
-	mu     sync.Mutex // guards status
+	mu     sync.Mutex // guards the rest
 	status api.StoreStatus
+	failed bool // the last write of the state
+}
+
+// unwritten takes the outcome of a write of the state in and reports whether it is the first
+// that failed.
+func (w *storeWatch) unwritten(err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.failed
+	w.failed = err != nil
+	return w.failed && !was
 }
 
 func (w *storeWatch) begin(kind string) {

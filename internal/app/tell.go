@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,12 +33,20 @@ func (p *parts) tellChange(c steering.Change) {
 		strings.Join(shares, ", "), c.Cause), c)
 }
 
+// showView hands the newest view to the engine. Between changes it is called each second, so
+// that explanations show votes and ages as they are.
+func (p *parts) showView() {
+	p.viewing.Lock()
+	defer p.viewing.Unlock()
+	p.engine.SetView(p.tracker.View())
+}
+
 // takeView hands each view to the engine and makes events of changed states.
 func (p *parts) takeView() func(*health.View) {
 	var mu sync.Mutex // guards last
 	last := map[string]health.State{}
 	return func(v *health.View) {
-		p.engine.SetView(v)
+		p.showView()
 		mu.Lock()
 		defer mu.Unlock()
 		for name, h := range v.Backends {
@@ -88,6 +97,10 @@ func (a *App) info() admin.Info {
 		return in // the admin API is built before the config counts as loaded
 	}
 	in.ConfigHash, in.ConfigLoaded, in.Warnings = l.hash, l.at, l.warnings
+	if err := a.parts.local.Fault(); err != nil {
+		in.Warnings = append(slices.Clip(in.Warnings), "the store in state_dir takes no more "+
+			"writes until a restart, and this node no purges: "+err.Error())
+	}
 	for _, r := range l.config.Roles {
 		in.Roles = append(in.Roles, string(r))
 	}

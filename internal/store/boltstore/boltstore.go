@@ -175,6 +175,15 @@ func (s *Store) poison(err error) {
 	}
 }
 
+// Fault returns why the store takes no more writes until the process is started anew, or nil.
+// Reads go on. A full disk is no such fault: writes work again when there is room.
+func (s *Store) Fault() error {
+	if b := s.broken.Load(); b != nil {
+		return b.err
+	}
+	return nil
+}
+
 // harmless reports whether a commit ended before anything was synced, so that trying again
 // is safe: the disk or the configured size was full.
 func harmless(err error) bool {

@@ -93,8 +93,8 @@ func TestAFullDiskRefusesWritesUntilThereIsRoom(t *testing.T) {
 		}
 	}
 	restore()
-	if _, err := s.Append(ctx, "log", []byte("after")); err != nil {
-		t.Errorf("Append with room again = %v", err)
+	if _, err := s.Append(ctx, "log", []byte("after")); err != nil || s.Fault() != nil {
+		t.Errorf("Append with room again = %v, fault %v", err, s.Fault())
 	}
 	records, err := s.Read(ctx, "log", 0, 10)
 	if err != nil || len(records) != 2 || string(records[1].Value) != "after" {
@@ -118,6 +118,9 @@ func TestAfterAFailedWriteNothingMoreIsAcknowledged(t *testing.T) {
 	}
 	if _, err := s.Get(ctx, "a"); err != nil {
 		t.Errorf("reads go on: %v", err)
+	}
+	if !errors.Is(s.Fault(), unix.EBADF) {
+		t.Errorf("Fault() = %v", s.Fault())
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
