@@ -266,6 +266,33 @@ func TestTheLastKnownStateIsThereAfterARestart(t *testing.T) {
 	}
 }
 
+// TestAnExplanationIsAsYoungAsTheLastProbe: what was confirmed a moment ago is not shown with
+// the age of its last change.
+func TestAnExplanationIsAsYoungAsTheLastProbe(t *testing.T) {
+	n := newSite(t).start()
+	eventually(t, "health", func() bool { return n.status().Backends[1].State == "healthy" })
+	version := n.status().TableVersion
+	changed := time.Now()
+	eventually(t, "an explanation from later probes", func() bool {
+		x, err := n.admin.Explain(t.Context(), "cdn.example.test", "192.0.2.7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		for _, s := range x.Steps {
+			for _, in := range s.Inputs {
+				if strings.HasPrefix(in.Name, "health") && in.At.After(changed) {
+					seen++
+				}
+			}
+		}
+		return seen == 2
+	})
+	if now := n.status().TableVersion; now != version {
+		t.Errorf("that took new tables: %d, then %d", version, now)
+	}
+}
+
 func TestAStateThatDoesNotReadIsLeftOut(t *testing.T) {
 	s := newSite(t)
 	n := s.start()

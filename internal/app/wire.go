@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -49,6 +50,8 @@ type parts struct {
 	edge      *edge.Server
 	purge     *purge.Service
 	admin     *admin.Server
+
+	viewing sync.Mutex // held while a view is handed to the engine, so that the newest wins
 }
 
 // sharedOr returns the store that all nodes share, or this node's own.
