@@ -14,7 +14,9 @@ func TestPickingAndDrawingAllocateNothing(t *testing.T) {
 	for name, table := range map[string]*steering.Table{
 		"spread": compile(t, steering.Inputs{Spec: spec()}),
 		"sticky": compile(t, steering.Inputs{Spec: spec(sticky)}),
+		"places": compile(t, steering.Inputs{Spec: spec(placed), Countries: atlas(t)}),
 	} {
+		draws.Follow(func() *steering.Table { return table })
 		qtype := uint16(0)
 		allocs := testing.AllocsPerRun(1000, func() {
 			qtype++

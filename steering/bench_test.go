@@ -2,10 +2,13 @@ package steering_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
 	"pointsman/steering"
+	"pointsman/steering/geo"
 )
 
 // bigSpec has n hosts that share eight CDNs, an edge and an origin.
@@ -41,6 +44,79 @@ func BenchmarkPick(b *testing.B) {
 			}
 		})
 	}
+}
+
+// placedSpec is bigSpec with the same four places for each host.
+func placedSpec(n int) *steering.Spec {
+	s := bigSpec(n)
+	placed(s)
+	places := append(s.Hosts[0].Places, steering.Place{
+		Name: "asia", Countries: []string{"JP", "KR", "CN", "SG"}, Pools: []string{"edge"}})
+	for i := range s.Hosts {
+		s.Hosts[i].Places = places
+	}
+	return s
+}
+
+func world(b *testing.B) *geo.Locator {
+	l, err := geo.Builtin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return l
+}
+
+func BenchmarkPickByPlace(b *testing.B) {
+	for _, mode := range []steering.Stickiness{steering.Spread, steering.Sticky} {
+		s := placedSpec(1000)
+		s.Hosts[0].Stickiness = mode
+		table := compile(b, steering.Inputs{Spec: s, Countries: world(b)})
+		random := rand.New(rand.NewPCG(1, 2))
+		var clients [256]netip.Prefix
+		for i := range clients {
+			clients[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(1 + random.IntN(222)),
+				byte(random.IntN(256)), byte(random.IntN(256)), 0}), 24)
+		}
+		b.Run(string(mode), func(b *testing.B) {
+			b.ReportAllocs()
+			draw := uint64(0)
+			for b.Loop() {
+				draw += 0x9e3779b97f4a7c15
+				table.Pick(steering.Query{Host: host, Client: clients[draw>>56], Draw: draw})
+			}
+		})
+	}
+}
+
+func BenchmarkDrawByPlace(b *testing.B) {
+	table := compile(b, steering.Inputs{Spec: placedSpec(1000), Countries: world(b)})
+	draws := steering.NewDraws(1)
+	draws.Follow(func() *steering.Table { return table })
+	client := resolver(9)
+	b.ReportAllocs()
+	for b.Loop() {
+		draws.Next(host, client, typeA, start)
+	}
+}
+
+// BenchmarkCompileThousandPlacedHosts compiles as after a change of health: the classes are
+// those of the table before.
+func BenchmarkCompileThousandPlacedHosts(b *testing.B) {
+	in := steering.Inputs{Version: 1, Now: start, Spec: placedSpec(1000), View: view(1, "a"),
+		Countries: world(b)}
+	b.Run("first", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			compile(b, in)
+		}
+	})
+	in.Prior = compile(b, in)
+	b.Run("again", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			compile(b, in)
+		}
+	})
 }
 
 func BenchmarkDraw(b *testing.B) {

@@ -18,6 +18,8 @@ type Change struct {
 	// Cause is which inputs moved, in words ("health of a: healthy to unhealthy").
 	Cause string `json:"cause"`
 	Host  string `json:"host"`
+	// Place is the host's place whose shares changed; empty for clients who are at none.
+	Place string `json:"place,omitempty"`
 	// Before is nil when the host is new, After when it is gone.
 	Before []Share `json:"before,omitempty"`
 	After  []Share `json:"after,omitempty"`
@@ -27,13 +29,14 @@ type Change struct {
 // changes lists what differs between two tables; before may be nil.
 func changes(before, after *Table, cause string, at time.Time) []Change {
 	var list []Change
-	add := func(host string, was, is *plan) {
-		c := Change{At: at, Version: after.Version, Hash: after.Hash, Cause: cause, Host: host}
+	add := func(was, is *plan) {
+		c := Change{At: at, Version: after.Version, Hash: after.Hash, Cause: cause}
 		if was != nil {
-			c.Before = slices.Clone(was.shares)
+			c.Host, c.Place, c.Before = was.host, was.place, slices.Clone(was.shares)
 		}
 		if is != nil {
-			c.After, c.Reason = slices.Clone(is.shares), is.reason
+			c.Host, c.Place, c.After = is.host, is.place, slices.Clone(is.shares)
+			c.Reason = is.reason
 		}
 		list = append(list, c)
 	}
@@ -41,19 +44,29 @@ func changes(before, after *Table, cause string, at time.Time) []Change {
 	if before != nil {
 		old = before.plans
 		for _, host := range before.hosts {
-			if after.plans[host] == nil {
-				add(host, old[host], nil)
+			for _, was := range old[host].all() {
+				if after.plan(host, was.place) == nil {
+					add(was, nil)
+				}
 			}
 		}
 	}
 	for _, host := range after.hosts {
-		was, is := old[host], after.plans[host]
-		if was == nil || was.reason != is.reason || !slices.Equal(was.shares, is.shares) {
-			add(host, was, is)
+		for _, is := range after.plans[host].all() {
+			var was *plan
+			if before != nil {
+				was = before.plan(host, is.place)
+			}
+			if was == nil || was.reason != is.reason || !slices.Equal(was.shares, is.shares) {
+				add(was, is)
+			}
 		}
 	}
 	return list
 }
+
+// all are the plans of a host and its places.
+func (p *plan) all() []*plan { return append([]*plan{p}, p.places...) }
 
 // mostCauses bounds how many single movements a cause names.
 const mostCauses = 8
@@ -66,6 +79,9 @@ func cause(before, after Inputs) string {
 	}
 	parts = append(parts, healthCauses(before.View, after.View)...)
 	parts = append(parts, overrideCauses(before, after)...)
+	if before.Countries != after.Countries {
+		parts = append(parts, "country data")
+	}
 	if before.Shares.Epoch != after.Shares.Epoch {
 		parts = append(parts, fmt.Sprintf("shares: epoch %d", after.Shares.Epoch))
 	}

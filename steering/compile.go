@@ -20,7 +20,8 @@ const weightUnit = 1_000_000
 // For each host the first pool that has a usable, undrained member with a weight answers.
 // When no pool has one, health is ignored (ReasonAllDown); when even then nothing is left
 // because all is drained or weighs 0, the first pool answers in equal parts (ReasonDrained).
-// A pin to a backend of the host comes before all that.
+// A pin to a backend of the host comes before all that. Each place of the host goes through
+// the same with its own pools, as if it were a host.
 //
 // The error holds every mistake of the spec, joined. A table with a host that has no answer
 // is an error too; it can't be published.
@@ -38,13 +39,14 @@ func Compile(in Inputs) (*Table, error) {
 	}
 	for i := range in.Spec.Hosts {
 		h := &in.Spec.Hosts[i]
-		p := c.host(h, nil)
-		if len(p.candidates) == 0 {
-			return nil, fmt.Errorf("compiling table %d: host %q has no answer", in.Version, h.Name)
+		p, err := c.hostAndPlaces(h)
+		if err != nil {
+			return nil, fmt.Errorf("compiling table %d: %w", in.Version, err)
 		}
 		t.plans[h.Name] = p
 		t.hosts = append(t.hosts, h.Name)
 	}
+	c.classes.prior = nil // or every table would keep all those before it
 	slices.Sort(t.hosts)
 	t.Hash = t.digest()
 	return t, nil
@@ -57,6 +59,7 @@ type compiler struct {
 	answers map[string]answer
 	pools   map[string][]Member // members in the order of their backends' names
 	orders  orders
+	classes classBook
 }
 
 // answer is what a backend puts into a response.
@@ -72,7 +75,9 @@ func newCompiler(in Inputs) *compiler {
 		answers: make(map[string]answer, len(in.Spec.Backends)),
 		pools:   make(map[string][]Member, len(in.Spec.Pools)),
 		orders:  newOrders(in.Overrides, in.Now),
+		classes: newClassBook(in),
 	}
+	c.in.Prior = nil
 	for i := range in.Spec.Hosts {
 		c.hosts[in.Spec.Hosts[i].Name] = &in.Spec.Hosts[i]
 	}
@@ -114,12 +119,17 @@ func (s standing) able(ignoreHealth bool) bool {
 	return (s.usable || ignoreHealth) && !s.drained && s.weight > 0
 }
 
-// host compiles one host. With a trace it also writes down every step; the plan is the same.
-func (c *compiler) host(h *Host, tr *Trace) *plan {
-	tr.host(h)
+// host compiles one host as it is at one of its places, or with nil for clients who are at
+// none. With a trace it also writes down every step; the plan is the same.
+func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
+	pools, place := h.Pools, ""
+	if at != nil {
+		pools, place = at.Pools, at.Name
+	}
+	tr.host(h, pools)
 	tr.overrides(c.orders, h.Name)
-	rungs := make([][]standing, 0, len(h.Pools))
-	for i, name := range h.Pools {
+	rungs := make([][]standing, 0, len(pools))
+	for i, name := range pools {
 		rungs = append(rungs, c.pool(h, i, name, tr))
 	}
 	chosen, reason := c.pinned(h, rungs, tr)
@@ -129,6 +139,7 @@ func (c *compiler) host(h *Host, tr *Trace) *plan {
 	}
 	p := &plan{
 		host:   h.Name,
+		place:  place,
 		ttl:    uint32(h.TTL.Seconds()),
 		sticky: h.Stickiness == Sticky,
 		reason: reason,

@@ -28,6 +28,7 @@ const (
 // seconds, for AAAA of the same host gets the same backend for both.
 type Draws struct {
 	seed     uint64
+	table    func() *Table // see Follow; nil: places don't count
 	counters [counterSlots]counter
 	lookups  [lookupSlots]atomic.Uint64
 }
@@ -41,6 +42,12 @@ type counter struct {
 // NewDraws returns the draws of one node. Equal seeds give equal sequences; nodes that serve
 // the same hosts want different ones.
 func NewDraws(seed uint64) *Draws { return &Draws{seed: seed} }
+
+// Follow makes d walk a sequence of its own for each place of a host, by the table in force:
+// clients of one place come at random among those of others, and a part of an even sequence
+// that is picked at random is no longer even. Call it before the first Next; table may return
+// nil. Without it the split is even for a host as a whole.
+func (d *Draws) Follow(table func() *Table) { d.table = table }
 
 // A lookup's word, from the top: 20 bits tell hosts and clients apart that share a slot, 16
 // bits say when it was drawn, 4 which types it has answered, 24 which draw of the host it is.
@@ -65,9 +72,14 @@ const (
 // client for this host within the last two seconds, was answered with; else the next of the
 // host's sequence. A type asked again always gets a new draw.
 //
-// Hosts must be steered names: each takes a counter for the life of d.
+// Hosts must be steered names: each takes a counter for the life of d, and so does each place.
 func (d *Draws) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
 	id := mix(hashString(host) ^ d.seed)
+	if d.table != nil {
+		if t := d.table(); t != nil {
+			id ^= t.placeSeed(host, client)
+		}
+	}
 	c := d.counter(id)
 	lookup := mix(id ^ clientKey(client))
 	slot := &d.lookups[lookup&(lookupSlots-1)]

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pointsman/probes/health"
+	"pointsman/steering/geo"
 )
 
 const (
@@ -127,6 +128,18 @@ func (e *Engine) SetOverrides(list []Override) {
 	}
 }
 
+// SetCountries hands in country data; nil takes it away. Run compiles when it is another. In
+// force with a spec at once is what was handed in before SetSpec.
+func (e *Engine) SetCountries(l *geo.Locator) {
+	e.mu.Lock()
+	same := e.inputs.Countries == l
+	e.inputs.Countries = l
+	e.mu.Unlock()
+	if !same {
+		e.move()
+	}
+}
+
 // move leaves a token for Run.
 func (e *Engine) move() {
 	select {
@@ -175,7 +188,7 @@ func (e *Engine) Explain(host string, client netip.Prefix, draw uint64) (Explana
 	e.mu.Lock()
 	in := e.inputs
 	e.mu.Unlock()
-	in.Version, in.Now = t.Version, now
+	in.Version, in.Now, in.Prior = t.Version, now, t
 	if fresh, err := Compile(in); err == nil && fresh.Hash == t.Hash {
 		fresh.CompiledAt = t.CompiledAt
 		t = fresh
@@ -270,7 +283,9 @@ func (e *Engine) compile(in Inputs, ramps map[string]time.Duration, force bool) 
 		in.Version = current.Version + 1
 	}
 	began := time.Now()
+	in.Prior = current
 	t, err := Compile(in)
+	in.Prior = nil
 	r := report{took: time.Since(began), cause: cause(e.compiled, in)}
 	e.metrics.duration.Observe(r.took.Seconds())
 	if err != nil {

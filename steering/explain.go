@@ -21,12 +21,14 @@ type Explanation struct {
 	// CompiledAgeSeconds is how long before At the table was compiled.
 	CompiledAgeSeconds float64 `json:"compiled_age_seconds"`
 	Steps              []Step  `json:"steps"`
-	Shares             []Share `json:"shares"`
-	Decision           Decided `json:"decision"`
+	// Shares are those of the clients at the same place.
+	Shares   []Share `json:"shares"`
+	Decision Decided `json:"decision"`
 }
 
 // Decided is a Decision for people and JSON.
 type Decided struct {
+	Place      string       `json:"place,omitempty"` // where the client is; empty: at no place
 	Backend    string       `json:"backend"`
 	Pool       string       `json:"pool"`
 	Reason     Reason       `json:"reason"`
@@ -42,19 +44,23 @@ type Decided struct {
 func Explain(
 	t *Table, host string, client netip.Prefix, draw uint64, now time.Time,
 ) (Explanation, bool) {
-	trace, ok := t.Trace(host)
+	d, ok := t.Pick(Query{Host: host, Client: client, Draw: draw})
 	if !ok {
 		return Explanation{}, false
 	}
-	d, _ := t.Pick(Query{Host: host, Client: client, Draw: draw})
+	place, scope := t.Place(host, client)
+	trace, _ := t.TraceAt(host, place)
+	if h := t.compiler.hosts[host]; len(h.Places) > 0 {
+		trace.Steps = slices.Insert(trace.Steps, 1, t.placeStep(h, place, client, scope))
+	}
 	e := Explanation{
 		Host: host, Draw: draw, At: now,
 		TableVersion: t.Version, TableHash: t.Hash, CompiledAt: t.CompiledAt,
 		CompiledAgeSeconds: now.Sub(t.CompiledAt).Seconds(),
-		Steps:              append(trace.Steps, t.plans[host].pickStep(client, draw, d)),
-		Shares:             t.Shares(host),
+		Steps:              append(trace.Steps, t.plan(host, place).pickStep(client, draw, d)),
+		Shares:             t.SharesAt(host, place),
 		Decision: Decided{
-			Backend: d.Backend, Pool: d.Pool, Reason: d.Reason, CNAME: d.CNAME,
+			Place: place, Backend: d.Backend, Pool: d.Pool, Reason: d.Reason, CNAME: d.CNAME,
 			Addresses: slices.Concat(d.V4, d.V6), TTLSeconds: d.TTL, Scope: d.Scope,
 		},
 	}
@@ -87,11 +93,12 @@ func (p *plan) pickStep(client netip.Prefix, draw uint64, d Decision) Step {
 	switch {
 	case len(p.candidates) == 1:
 		return Step{What: "pick", Detail: d.Backend + " is the only candidate"}
-	case p.sticky && d.Scope == 0:
+	case p.sticky && !client.Addr().IsValid():
 		return Step{What: "pick", Detail: "the client is not known; " + d.Backend +
 			" ranks first for all such clients"}
 	case p.sticky:
-		kept := netip.PrefixFrom(client.Addr().Unmap(), int(d.Scope)).Masked()
+		_, length := stickyKey(client)
+		kept := netip.PrefixFrom(client.Addr().Unmap(), int(length)).Masked()
 		return Step{What: "pick", Detail: fmt.Sprintf(
 			"%s ranks first of %d candidates for clients in %s",
 			d.Backend, len(p.candidates), kept)}

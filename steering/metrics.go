@@ -19,6 +19,9 @@ type metrics struct {
 	share     *prometheus.GaugeVec
 	reason    *prometheus.GaugeVec
 	overrides *prometheus.GaugeVec
+
+	placeShare  *prometheus.GaugeVec
+	placeReason *prometheus.GaugeVec
 }
 
 // newMetrics registers the metrics; with a nil registerer they exist and are seen by nobody.
@@ -52,7 +55,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		refused: counter("pointsman_steering_tables_refused_total",
 			"Tables that were refused; the one before stayed in force."),
 		share: vec("pointsman_steering_share_ratio",
-			"Target share of a host's answers, 0 to 1.", "host", "backend"),
+			"Target share of a host's answers, 0 to 1, for clients at none of its places.",
+			"host", "backend"),
+		placeShare: vec("pointsman_steering_place_share_ratio",
+			"Target share of a host's answers, 0 to 1, for clients at one of its places.",
+			"host", "place", "backend"),
+		placeReason: vec("pointsman_steering_place_reason",
+			"1 for the reason why a host's answers at one of its places are what they are.",
+			"host", "place", "reason"),
 		reason: vec("pointsman_steering_host_reason",
 			"1 for the reason why a host's answers are what they are.", "host", "reason"),
 		overrides: vec("pointsman_steering_overrides_active",
@@ -70,19 +80,33 @@ func (m *metrics) table(before, after *Table) {
 	}
 	if before != nil {
 		for _, host := range before.hosts {
-			m.forget(before.plans[host], after.plans[host])
+			for _, was := range before.plans[host].all() {
+				m.forget(was, after.plan(host, was.place))
+			}
 		}
 	}
 	for _, host := range after.hosts {
-		p := after.plans[host]
-		for _, s := range p.shares {
-			m.share.WithLabelValues(host, s.Backend).Set(s.Share)
+		for _, p := range after.plans[host].all() {
+			share, reason := m.of(p)
+			for _, s := range p.shares {
+				share.WithLabelValues(s.Backend).Set(s.Share)
+			}
+			reason.WithLabelValues(string(p.reason)).Set(1)
 		}
-		m.reason.WithLabelValues(host, string(p.reason)).Set(1)
 	}
 }
 
-// forget deletes the series of a host that its new plan, which may be nil, no longer has.
+// of returns the series of a host or of one of its places.
+func (m *metrics) of(p *plan) (share, reason *prometheus.GaugeVec) {
+	labels := prometheus.Labels{"host": p.host}
+	if p.place == "" {
+		return m.share.MustCurryWith(labels), m.reason.MustCurryWith(labels)
+	}
+	labels["place"] = p.place
+	return m.placeShare.MustCurryWith(labels), m.placeReason.MustCurryWith(labels)
+}
+
+// forget deletes the series of a host or place that its new plan, which may be nil, no longer has.
 func (m *metrics) forget(was, is *plan) {
 	kept := make(map[string]bool)
 	if is != nil {
@@ -90,13 +114,14 @@ func (m *metrics) forget(was, is *plan) {
 			kept[s.Backend] = true
 		}
 	}
+	share, reason := m.of(was)
 	for _, s := range was.shares {
 		if !kept[s.Backend] {
-			m.share.DeleteLabelValues(was.host, s.Backend)
+			share.DeleteLabelValues(s.Backend)
 		}
 	}
 	if is == nil || is.reason != was.reason {
-		m.reason.DeleteLabelValues(was.host, string(was.reason))
+		reason.DeleteLabelValues(string(was.reason))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"pointsman/steering/geo"
 )
 
 // How much of a client's address a sticky host looks at. They are also its ECS scopes: /24
@@ -16,11 +18,18 @@ const (
 // plan is one host, compiled. Later policies become nodes in it; what stands here is the leaf.
 type plan struct {
 	host       string
+	place      string // empty for clients who are at no place of the host
 	ttl        uint32
 	sticky     bool
 	reason     Reason
 	candidates []candidate
 	shares     []Share
+
+	// places are the plans of the host's places, in their order, and classes say which of them
+	// a client belongs to; class 0 is this plan. Both are nil for a host without places.
+	places  []*plan
+	classes *geo.Classes
+	seed    uint64 // of a place's draws, from its name; 0 for clients who are at none
 }
 
 // candidate is a backend that answers, ready to be copied out.
@@ -40,10 +49,28 @@ func (t *Table) Pick(q Query) (Decision, bool) {
 	if p == nil {
 		return Decision{}, false
 	}
-	if p.sticky {
-		return p.stick(q.Client), true
+	scope := uint8(0)
+	if p.classes != nil {
+		p, scope = p.at(q.Client)
 	}
-	return p.spread(q.Draw).decision, true
+	var d Decision
+	if p.sticky {
+		d = p.stick(q.Client)
+	} else {
+		d = p.spread(q.Draw).decision
+	}
+	d.Scope = max(d.Scope, scope)
+	return d, true
+}
+
+// at returns the plan for the place where a client is, and how wide a prefix around it is there
+// as a whole.
+func (p *plan) at(client netip.Prefix) (*plan, uint8) {
+	class, scope := p.classes.Find(client)
+	if class == 0 {
+		return p, scope
+	}
+	return p.places[class-1], scope
 }
 
 // spread cuts the range of the draw into one piece for each candidate.

@@ -26,7 +26,7 @@ func hostRamps(s *Spec) map[string]time.Duration {
 	}
 	byPool := make(map[string]time.Duration)
 	for _, h := range s.Hosts {
-		for _, pool := range h.Pools {
+		for _, pool := range h.allPools() {
 			byPool[pool] = max(byPool[pool], h.Ramp)
 		}
 	}

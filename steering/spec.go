@@ -6,6 +6,7 @@ package steering
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -55,4 +56,34 @@ type Host struct {
 	Stickiness Stickiness
 	// Ramp is how long a backend takes from its return to its full share; 0: at once.
 	Ramp time.Duration
+	// Places give clients of some countries or networks pools of their own. A client belongs
+	// to the first place with a prefix that holds it, else to the first that lists its
+	// country, else to none, and Pools are for it. At most geo.MostRules.
+	Places []Place
+}
+
+// Place is where clients are that a host answers from other pools.
+type Place struct {
+	Name string // unique among the host's places
+	// Countries are ISO 3166-1 alpha-2 codes in upper case.
+	Countries []string
+	// Prefixes have no bits set behind their length; IPv6 ones have at most 64 bits.
+	Prefixes []netip.Prefix
+	Pools    []string // tried in this order, as those of a host
+}
+
+// allPools are the pools of the host and of its places, each once.
+func (h *Host) allPools() []string {
+	if len(h.Places) == 0 {
+		return h.Pools
+	}
+	all := slices.Clone(h.Pools)
+	for i := range h.Places {
+		for _, pool := range h.Places[i].Pools {
+			if !slices.Contains(all, pool) {
+				all = append(all, pool)
+			}
+		}
+	}
+	return all
 }

@@ -10,6 +10,7 @@ import (
 
 	"pointsman/probes/health"
 	"pointsman/steering/control"
+	"pointsman/steering/geo"
 )
 
 // Inputs are everything a table is compiled from.
@@ -21,6 +22,12 @@ type Inputs struct {
 	View      *health.View
 	Shares    control.Shares
 	Overrides []Override
+	// Countries tell where clients are. Nil: nobody's country is known, and places match by
+	// their prefixes alone.
+	Countries *geo.Locator
+	// Prior may be a table whose work on places is taken over where it is of the same data. It
+	// changes how fast Compile is and nothing else.
+	Prior *Table
 }
 
 // Reason is why a decision fell as it did: the step of the ladder, or an override.
@@ -90,16 +97,68 @@ func (t *Table) Has(host string) bool { return t.plans[host] != nil }
 // Shares returns the part of a host's answers that each of its backends has, those with none
 // included: one row for each backend, by pool in the host's order, then by name. It is nil
 // when the name is not steered. The slice is the caller's own.
-func (t *Table) Shares(host string) []Share {
-	if p := t.plans[host]; p != nil {
+//
+// When the host has places this is so for clients who are at none of them; backends that only
+// places use come last, with 0. SharesAt tells those of a place.
+func (t *Table) Shares(host string) []Share { return t.SharesAt(host, "") }
+
+// SharesAt is Shares for the clients at one of the host's places, or with an empty place for
+// those at none. It is nil when there is no such place.
+func (t *Table) SharesAt(host, place string) []Share {
+	if p := t.plan(host, place); p != nil {
 		return slices.Clone(p.shares)
 	}
 	return nil
 }
 
-// Reason returns why a host's candidates are what they are, and false when it isn't steered.
-func (t *Table) Reason(host string) (Reason, bool) {
-	if p := t.plans[host]; p != nil {
+// Places returns the names of a host's places in their order; nil when it has none. The slice
+// is the caller's own.
+func (t *Table) Places(host string) []string {
+	p := t.plans[host]
+	if p == nil {
+		return nil
+	}
+	var names []string
+	for _, at := range p.places {
+		names = append(names, at.place)
+	}
+	return names
+}
+
+// Place returns the name of the host's place where a client is, and the length of the shortest
+// prefix around it that is there as a whole. The name is empty when the client is at none; the
+// length is 0 when all clients are at the same place, or none.
+func (t *Table) Place(host string, client netip.Prefix) (name string, scope uint8) {
+	p := t.plans[host]
+	if p == nil || p.classes == nil {
+		return "", 0
+	}
+	p, scope = p.at(client)
+	return p.place, scope
+}
+
+// plan returns a host's plan at a place, or with an empty place that for clients at none.
+func (t *Table) plan(host, place string) *plan {
+	p := t.plans[host]
+	if p == nil || place == "" {
+		return p
+	}
+	for _, at := range p.places {
+		if at.place == place {
+			return at
+		}
+	}
+	return nil
+}
+
+// Reason returns why a host's candidates are what they are for clients at none of its places,
+// and false when it isn't steered.
+func (t *Table) Reason(host string) (Reason, bool) { return t.ReasonAt(host, "") }
+
+// ReasonAt is Reason for the clients at one of the host's places; false when there is none of
+// that name.
+func (t *Table) ReasonAt(host, place string) (Reason, bool) {
+	if p := t.plan(host, place); p != nil {
 		return p.reason, true
 	}
 	return "", false
@@ -108,40 +167,62 @@ func (t *Table) Reason(host string) (Reason, bool) {
 // digest hashes the table's content in a canonical form: every text and list with its length
 // before it, numbers as 8 octets.
 func (t *Table) digest() string {
-	var b []byte
-	number := func(n uint64) { b = binary.BigEndian.AppendUint64(b, n) }
-	text := func(s string) { number(uint64(len(s))); b = append(b, s...) }
-	addresses := func(list []netip.Addr) {
-		number(uint64(len(list)))
-		for _, a := range list {
-			text(string(a.AsSlice()))
-		}
-	}
 	sum := sha256.New()
-	text("pointsman table 1")
-	number(uint64(len(t.hosts)))
+	var w canon
+	w.text("pointsman table 2")
+	w.number(uint64(len(t.hosts)))
 	for _, name := range t.hosts {
 		p := t.plans[name]
-		text(p.host)
-		number(uint64(p.ttl))
-		if p.sticky {
-			text(string(Sticky))
-		} else {
-			text(string(Spread))
+		w.plan(p)
+		w.number(uint64(len(p.places)))
+		if p.classes != nil {
+			classes := p.classes.Digest()
+			w.text(string(classes[:]))
 		}
-		text(string(p.reason))
-		number(uint64(len(p.candidates)))
-		for _, c := range p.candidates {
-			text(c.decision.Backend)
-			text(c.decision.Pool)
-			number(c.weight)
-			number(c.last)
-			text(c.decision.CNAME)
-			addresses(c.decision.V4)
-			addresses(c.decision.V6)
+		for _, at := range p.places {
+			w.plan(at)
 		}
-		sum.Write(b) // hash.Hash never returns an error
-		b = b[:0]
+		sum.Write(w.b) // hash.Hash never returns an error
+		w.b = w.b[:0]
 	}
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// canon gathers what a hash is made of.
+type canon struct{ b []byte }
+
+func (w *canon) number(n uint64) { w.b = binary.BigEndian.AppendUint64(w.b, n) }
+
+func (w *canon) text(s string) {
+	w.number(uint64(len(s)))
+	w.b = append(w.b, s...)
+}
+
+func (w *canon) addresses(list []netip.Addr) {
+	w.number(uint64(len(list)))
+	for _, a := range list {
+		w.text(string(a.AsSlice()))
+	}
+}
+
+func (w *canon) plan(p *plan) {
+	w.text(p.host)
+	w.text(p.place)
+	w.number(uint64(p.ttl))
+	if p.sticky {
+		w.text(string(Sticky))
+	} else {
+		w.text(string(Spread))
+	}
+	w.text(string(p.reason))
+	w.number(uint64(len(p.candidates)))
+	for _, c := range p.candidates {
+		w.text(c.decision.Backend)
+		w.text(c.decision.Pool)
+		w.number(c.weight)
+		w.number(c.last)
+		w.text(c.decision.CNAME)
+		w.addresses(c.decision.V4)
+		w.addresses(c.decision.V6)
+	}
 }

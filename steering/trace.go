@@ -2,6 +2,7 @@ package steering
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,21 +14,22 @@ import (
 // does. So a trace can't differ from the table.
 type Trace struct {
 	Host  string
+	Place string // empty for clients who are at no place of the host
 	Steps []Step
 }
 
 // Step is one step of a compilation or a pick.
 type Step struct {
-	What   string  `json:"what"`   // "host", "overrides", "pool cdns", "ladder", "pin", "pick" …
+	What   string  `json:"what"`   // "host", "place", "overrides", "pool cdns", "ladder", "pin", "pick" …
 	Detail string  `json:"detail"` // what came of it, in words
 	Inputs []Input `json:"inputs,omitempty"`
 }
 
 // Input is one thing that a step looked at, where it came from and how old it is.
 type Input struct {
-	// Kind is "health", "weight", "factor" or "override".
+	// Kind is "health", "weight", "factor", "override" or "country".
 	Kind    string `json:"kind"`
-	Backend string `json:"backend"`
+	Backend string `json:"backend"` // empty for a country, which is the client's
 	Value   string `json:"value"`
 	// Source is where the value came from: "config", "view 12", "epoch 4", an override's ID
 	// with its actor.
@@ -46,14 +48,27 @@ type Input struct {
 	Votes []health.Vote `json:"votes,omitempty"`
 }
 
-// Trace returns how a host was compiled, and false when the name is not steered.
-func (t *Table) Trace(host string) (Trace, bool) {
+// Trace returns how a host was compiled for clients who are at none of its places, and false
+// when the name is not steered.
+func (t *Table) Trace(host string) (Trace, bool) { return t.TraceAt(host, "") }
+
+// TraceAt is Trace for the clients at one of the host's places; false when there is none of
+// that name.
+func (t *Table) TraceAt(host, place string) (Trace, bool) {
 	h := t.compiler.hosts[host]
 	if h == nil {
 		return Trace{}, false
 	}
-	tr := &Trace{Host: host}
-	t.compiler.host(h, tr)
+	var at *Place
+	if place != "" {
+		i := slices.IndexFunc(h.Places, func(p Place) bool { return p.Name == place })
+		if i < 0 {
+			return Trace{}, false
+		}
+		at = &h.Places[i]
+	}
+	tr := &Trace{Host: host, Place: place}
+	t.compiler.host(h, at, tr)
 	return *tr, true
 }
 
@@ -65,7 +80,7 @@ func (tr *Trace) add(what, detail string, inputs ...Input) *Step {
 	return &tr.Steps[len(tr.Steps)-1]
 }
 
-func (tr *Trace) host(h *Host) {
+func (tr *Trace) host(h *Host, pools []string) {
 	if tr == nil {
 		return
 	}
@@ -74,7 +89,7 @@ func (tr *Trace) host(h *Host) {
 		mode = Spread
 	}
 	tr.add("host", fmt.Sprintf("pools %s in this order, %s, TTL %s, ramp %s",
-		strings.Join(h.Pools, ", "), mode, h.TTL, h.Ramp))
+		strings.Join(pools, ", "), mode, h.TTL, h.Ramp))
 }
 
 func (tr *Trace) overrides(o orders, host string) {

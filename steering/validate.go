@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"pointsman/steering/geo"
 )
 
 // Bounds of a spec.
@@ -138,19 +140,72 @@ func (c *checker) host(h *Host) {
 		c.addf("host %q: unknown stickiness %q, want %q or %q",
 			h.Name, h.Stickiness, Spread, Sticky)
 	}
-	if len(h.Pools) == 0 {
-		c.addf("host %q: has no pools", h.Name)
+	c.order(fmt.Sprintf("host %q", h.Name), h.Pools)
+	c.places(h)
+}
+
+// order checks the pools of a host or place.
+func (c *checker) order(of string, pools []string) {
+	if len(pools) == 0 {
+		c.addf("%s: has no pools", of)
 	}
-	seen := make(map[string]bool, len(h.Pools))
-	for _, name := range h.Pools {
+	seen := make(map[string]bool, len(pools))
+	for _, name := range pools {
 		if c.pools[name] == nil {
-			c.addf("host %q: unknown pool %q", h.Name, name)
+			c.addf("%s: unknown pool %q", of, name)
 		}
 		if seen[name] {
-			c.addf("host %q: pool %q is listed twice", h.Name, name)
+			c.addf("%s: pool %q is listed twice", of, name)
 		}
 		seen[name] = true
 	}
+}
+
+func (c *checker) places(h *Host) {
+	if len(h.Places) > geo.MostRules {
+		c.addf("host %q: has %d places, at most %d", h.Name, len(h.Places), geo.MostRules)
+	}
+	names := make(map[string]bool, len(h.Places))
+	for i := range h.Places {
+		p := &h.Places[i]
+		of := fmt.Sprintf("host %q: place %q", h.Name, p.Name)
+		if p.Name == "" {
+			c.addf("%s: name is empty", of)
+		}
+		if names[p.Name] {
+			c.addf("%s: name is used twice", of)
+		}
+		names[p.Name] = true
+		c.order(of, p.Pools)
+		if len(p.Countries)+len(p.Prefixes) == 0 {
+			c.addf("%s: has neither countries nor prefixes", of)
+		}
+		for _, code := range p.Countries {
+			if !geo.IsCode(code) {
+				c.addf("%s: %q is not a country code of two upper-case letters", of, code)
+			}
+		}
+		for _, prefix := range p.Prefixes {
+			if why := wrongPrefix(prefix); why != "" {
+				c.addf("%s: prefix %s %s", of, prefix, why)
+			}
+		}
+	}
+}
+
+// wrongPrefix says why a prefix can't be a place's, or "".
+func wrongPrefix(p netip.Prefix) string {
+	switch {
+	case !p.IsValid():
+		return "is not a prefix"
+	case p.Addr().Is4In6():
+		return "is IPv4 in IPv6"
+	case p.Masked() != p:
+		return "has bits set behind its length"
+	case p.Addr().Is6() && p.Bits() > 64:
+		return "is longer than /64"
+	}
+	return ""
 }
 
 // loops finds steered names that lead back to themselves through CNAMEs of this spec: any
@@ -186,7 +241,7 @@ func (c *checker) loops(order []Host, hosts map[string]*Host) {
 // targets are the CNAMEs a host may answer with.
 func (c *checker) targets(h *Host) []string {
 	var names []string
-	for _, pool := range h.Pools {
+	for _, pool := range h.allPools() {
 		for _, m := range c.pools[pool].Members {
 			if t := c.backends[m.Backend].CNAME; t != "" {
 				names = append(names, t)

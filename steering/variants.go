@@ -6,7 +6,8 @@ import (
 )
 
 // Variants returns every answer that a host can give under its spec, whatever shares, health
-// and overrides say: one decision for each backend of its pools, ordered by backend. Reason and
+// and overrides say: one decision for each backend of its pools, those of its places
+// included, ordered by backend. Reason and
 // Scope are those of no query and empty. It is nil when the name isn't steered. The slice is
 // the caller's own; what it refers to belongs to the table: read only.
 func (t *Table) Variants(host string) []Decision {
@@ -16,7 +17,7 @@ func (t *Table) Variants(host string) []Decision {
 		return nil
 	}
 	var out []Decision
-	for _, pool := range h.Pools {
+	for _, pool := range h.allPools() {
 		for _, m := range c.pools[pool] {
 			at, found := slices.BinarySearchFunc(out, m.Backend, func(d Decision, b string) int {
 				return cmp.Compare(d.Backend, b)
