@@ -60,7 +60,7 @@ func (s *Signed) NoName(name, encloser string) []dns.RR {
 		p.add(s.matching(encloser, ""))
 	}
 	p.add(s.covering("*." + encloser))
-	return p.rrs
+	return p.records()
 }
 
 // NoData proves that a name, or the variant of it that was picked, lacks the type that was
@@ -76,14 +76,14 @@ func (s *Signed) WildcardNoData(name, encloser, variant string) []dns.RR {
 		p.add(s.matching(encloser, ""))
 	}
 	p.add(s.matching("*."+encloser, variant))
-	return p.rrs
+	return p.records()
 }
 
 // Expanded proves that a name doesn't exist, so that a wildcard could stand for it.
 func (s *Signed) Expanded(name, encloser string) []dns.RR {
 	var p proofs
 	s.noCloser(&p, name, encloser)
-	return p.rrs
+	return p.records()
 }
 
 // noCloser proves that nothing exists below the encloser on the way to the name. With NSEC the
@@ -121,14 +121,26 @@ func (s *Signed) matching(name, variant string) proof {
 	return l.of(variant)
 }
 
-// proofs gathers records, each once.
-type proofs struct{ rrs []dns.RR }
+// proofs gathers proofs, one for each link of the chain.
+type proofs struct{ list []proof }
 
+// add adds a proof. One of a variant takes the place of the whole one of the same name: two of
+// them would look like one set.
 func (p *proofs) add(rrs proof) {
-	for _, have := range p.rrs {
-		if have == rrs[0] {
+	owner := rrs[0].Header().Name
+	for i, have := range p.list {
+		if have[0].Header().Name == owner {
+			p.list[i] = rrs
 			return
 		}
 	}
-	p.rrs = append(p.rrs, rrs...)
+	p.list = append(p.list, rrs)
+}
+
+func (p *proofs) records() []dns.RR {
+	var out []dns.RR
+	for _, rrs := range p.list {
+		out = append(out, rrs...)
+	}
+	return out
 }

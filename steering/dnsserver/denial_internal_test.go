@@ -21,6 +21,12 @@ func (f fixed) Variants(host string) []steering.Decision { return f[host] }
 func signedState(t testing.TB, policy dnssec.Policy, draw Drawer) *state {
 	t.Helper()
 	st := exampleState(t, draw)
+	const wild = "*.many.example.test."
+	table := exampleTable() // a steered wildcard of both kinds
+	table[wild] = []steering.Decision{cnameTo(wild, "one", "site.one.invalid.", 0),
+		{Backend: "edge", V4: addrs("192.0.2.44"), TTL: 20},
+		{Backend: "both", V4: addrs("192.0.2.45"), V6: addrs("2001:db8::45"), TTL: 20}}
+	st = st.withTable(table)
 	dir := t.TempDir()
 	for name, z := range st.zones {
 		s, err := dnssec.New(dnssec.Config{Zone: name, Policy: policy, Folder: dir})
@@ -390,7 +396,7 @@ func TestEveryVariantOfASteeredNameValidates(t *testing.T) {
 				st := signedState(t, policy, draw)
 				v := newValidator(t, st)
 				for _, name := range []string{"cdn.example.test.", "WWW.example.test.",
-					"x.apex.example.test."} {
+					"a.many.example.test.", "*.many.example.test.", "zz.many.example.test."} {
 					for _, qtype := range []string{"A", "AAAA", "CNAME", "TXT", "HTTPS", "NSEC"} {
 						m := ask1(t, st, true, name, qtype, doBit)
 						m.Question[0].Name = dns.CanonicalName(name)
@@ -406,7 +412,9 @@ func TestEveryVariantOfASteeredNameValidates(t *testing.T) {
 				}
 			}
 			for _, want := range []string{"cdn.example.test. positive", "cdn.example.test. no data",
-				"cdn.example.test. out of our zones"} {
+				"cdn.example.test. out of our zones", "a.many.example.test. wildcard positive",
+				"a.many.example.test. no data at a wildcard",
+				"zz.many.example.test. no data at a wildcard"} {
 				if !seen[want] {
 					t.Errorf("no draw gave %q", want)
 				}
