@@ -99,7 +99,11 @@ func printOverride(w io.Writer, o api.Override) error {
 	fmt.Fprintf(w, "%s of %s for %s until %s (%s); undo with: pointsman undo %s\n", kindOf(o),
 		clean(o.Backend), clean(scope), o.Expires.UTC().Format(time.RFC3339),
 		span(time.Until(o.Expires)), clean(o.ID))
-	if o.Local {
+	switch {
+	case o.Unsaved:
+		fmt.Fprintln(w, "no store can be written: in force on this node only, and a restart "+
+			"before one can be would forget it")
+	case o.Local:
 		fmt.Fprintln(w,
 			"the shared store is out of reach: in force on this node only, shared when it returns")
 	}
@@ -166,7 +170,10 @@ func writeOverrides(w io.Writer, now time.Time, os []api.Override) error {
 	t := table(w, "OVERRIDE BACKEND HOST ENDS ID BY REASON")
 	for _, o := range os {
 		kind, host := kindOf(o), o.Host
-		if o.Local {
+		switch {
+		case o.Unsaved:
+			kind += " (not saved)"
+		case o.Local:
 			kind += " (this node only)"
 		}
 		if host == "" {

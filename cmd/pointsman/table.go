@@ -61,8 +61,10 @@ func (r *rows) flush(none string) error {
 }
 
 // clean makes text from elsewhere (reasons, names, what a server answered) safe to print on one
-// line: control characters, which could move the cursor or rewrite the screen, are spelled out.
+// line: control characters, which could move the cursor or rewrite the screen, are spelled out;
+// bytes that are no text are replaced, for terminals take some for control characters.
 func clean(s string) string {
+	s = strings.ToValidUTF8(s, string(utf8.RuneError))
 	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
 	}

@@ -222,7 +222,7 @@ func problem(res *http.Response, body []byte) *Problem {
 	p := &Problem{}
 	if json.Unmarshal(body, p) != nil || p.Title == "" {
 		p = &Problem{Type: "about:blank", Title: http.StatusText(res.StatusCode),
-			Detail: strings.ToValidUTF8(string(body[:min(len(body), 300)]), "?")}
+			Detail: strings.TrimSpace(strings.ToValidUTF8(string(body[:min(len(body), 300)]), "?"))}
 	}
 	p.Status = res.StatusCode
 	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 {
