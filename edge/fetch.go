@@ -91,7 +91,7 @@ func (w *fetcher) run(ctx context.Context) {
 	trace := onHint(func(h hint) { w.update(func() { w.hints = append(w.hints, h) }) })
 	response, err := s.config.Transport.RoundTrip(
 		w.request.WithContext(httptrace.WithClientTrace(ctx, trace)))
-	s.metrics.fetched(w.site.name, s.now().Sub(w.began), err)
+	s.metrics.fetched(w.site.name, s.now().Sub(w.began), err, w.left())
 	if err != nil {
 		w.fail(ctx, fmt.Errorf("fetching from %s: %w", w.site.origin.Host, err))
 		return

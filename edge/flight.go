@@ -83,6 +83,13 @@ func (f *flight) board() bool {
 	return true
 }
 
+// left says whether the fetch was ended because nobody waits for it any more.
+func (f *flight) left() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.abandoned
+}
+
 // signal wakes all who wait. Called with mu held.
 func (f *flight) signal() {
 	close(f.changed)

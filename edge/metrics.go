@@ -73,7 +73,11 @@ func (m *metrics) answered(site string, r result, sent int64) {
 	m.bytes.WithLabelValues(site).Add(float64(sent))
 }
 
-func (m *metrics) fetched(site string, took time.Duration, err error) {
+// fetched counts a fetch. left says that a client ended it: then it tells nothing of the origin.
+func (m *metrics) fetched(site string, took time.Duration, err error, left bool) {
+	if err != nil && left {
+		return
+	}
 	m.fetches.WithLabelValues(site).Observe(took.Seconds())
 	if err != nil {
 		m.failures.WithLabelValues(site).Inc()

@@ -36,7 +36,8 @@ func (s *Server) pass(x *exchange, c candidate) {
 	began := s.now()
 	response, err := s.config.Transport.RoundTrip(out.WithContext(ctx))
 	stopHints()
-	s.metrics.fetched(x.site.name, s.now().Sub(began), err)
+	left := x.request.Context().Err() != nil || body.stalled()
+	s.metrics.fetched(x.site.name, s.now().Sub(began), err, left)
 	switch {
 	case err != nil && body.stalled():
 		s.refused(x, http.StatusRequestTimeout, "the request's body did not come in time")
