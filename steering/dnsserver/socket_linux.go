@@ -14,8 +14,8 @@ import (
 // oobSize holds the control message that says which address a packet came to.
 const oobSize = 64
 
-// setUDPOptions keeps answers from being fragmented by a forged path MTU (RFC 9715 §3.1), and
-// asks for the address that each packet came to, if it can differ.
+// setUDPOptions keeps answers from being fragmented (RFC 9715 §3.1), and asks for the address
+// that each packet came to, if it can differ.
 func setUDPOptions(conn *net.UDPConn, anyAddr bool) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -37,13 +37,16 @@ func setOptions(fd int, anyAddr bool) error {
 		return fmt.Errorf("reading the socket's family: %w", err)
 	}
 	level, discover, info := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PKTINFO
-	omit := unix.IP_PMTUDISC_OMIT
+	// Over IPv4 with DF; what routers say of the path's MTU, which anybody can forge, is ignored.
+	mode := unix.IP_PMTUDISC_PROBE
 	if domain == unix.AF_INET6 {
 		level, discover, info = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_RECVPKTINFO
-		omit = unix.IPV6_PMTUDISC_OMIT
+		mode = unix.IPV6_PMTUDISC_OMIT // IPv6 fragments at the sender, and only by a path's MTU
 	}
-	// Some container sandboxes don't know this option; answers are small without it, too.
-	_ = unix.SetsockoptInt(fd, level, discover, omit)
+	// Some container sandboxes don't know this option; answers are small without it, too. A
+	// socket for both families has both.
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+	_ = unix.SetsockoptInt(fd, level, discover, mode)
 	if !anyAddr {
 		return nil
 	}

@@ -94,19 +94,19 @@ func (b *batch) rewind(n int) {
 	}
 }
 
-// read is for RawConn.Read: false means that there is nothing to read yet.
-func (b *batch) read(fd uintptr) bool {
+// receive reads a batch; false means that there is nothing to read yet.
+func (b *batch) receive(fd uintptr) bool {
 	naps := 0
 	if b.busy && b.short {
 		b.sleep()
 		naps++
 	}
-	for {
+	for b.errno = 0; ; {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd,
 			uintptr(unsafe.Pointer(&b.received[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			b.n, b.errno = int(n), 0
+			b.n = int(n)
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
@@ -192,6 +192,30 @@ func (b *batch) write(fd uintptr) bool {
 	return true
 }
 
+// udpWorker is what one goroutine does with one socket.
+type udpWorker struct {
+	s       *Server
+	b       *batch
+	answers *responder
+}
+
+// turn is for RawConn.Read: it reads a batch, answers it, and writes the answers as far as there
+// is room. With false the runtime calls it again when the next packet comes, also if that one has
+// come since the read: its poller is told of every packet (EPOLLET). So when one came alone,
+// asking whether there are more would nearly always be in vain.
+func (w *udpWorker) turn(fd uintptr) bool {
+	b := w.b
+	if !b.receive(fd) {
+		return false
+	}
+	received := b.n
+	w.answerBatch()
+	if !b.write(fd) || b.errno != 0 {
+		return true
+	}
+	return received > 1 || b.busy && b.nap.Nsec > 0
+}
+
 // serveUDP reads and answers packets, as many at a time as there are.
 func (s *Server) serveUDP(
 	ctx context.Context, sock *socket, udp *net.UDPConn, answers *responder,
@@ -200,19 +224,19 @@ func (s *Server) serveUDP(
 	if err != nil {
 		return err
 	}
-	b := newBatch(sock.anyAddr, s.cfg.Coalesce)
-	read, write := b.read, b.write
+	w := udpWorker{s: s, b: newBatch(sock.anyAddr, s.cfg.Coalesce), answers: answers}
+	b, turn, write := w.b, w.turn, w.b.write
 	var pause backoff
 	for {
-		err := raw.Read(read)
+		err := raw.Read(turn)
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if b.errno == unix.ENOSYS { // some sandboxes
-			return s.servePackets(ctx, sock, udp, answers)
-		}
 		if err == nil && b.errno != 0 {
 			err = b.errno
+		}
+		if err == unix.ENOSYS { // some sandboxes
+			return s.servePackets(ctx, sock, udp, answers)
 		}
 		if err != nil {
 			s.faults.Do(func() { s.log.Warn("udp read failed", "err", err) })
@@ -220,21 +244,21 @@ func (s *Server) serveUDP(
 			continue
 		}
 		pause.reset()
-		s.answerBatch(b, answers)
-		if b.n == 0 {
-			continue
-		}
-		if err := raw.Write(write); err != nil {
-			b.lost += uint64(b.n - b.sent)
+		if b.sent < b.n {
+			if err := raw.Write(write); err != nil {
+				s.metrics.unsent.Add(uint64(b.n - b.sent))
+			}
 		}
 		if b.lost > 0 {
 			s.metrics.unsent.Add(b.lost)
+			b.lost = 0
 		}
 	}
 }
 
 // answerBatch turns the packets of a batch into answers to be written.
-func (s *Server) answerBatch(b *batch, answers *responder) {
+func (w *udpWorker) answerBatch() {
+	s, b := w.s, w.b
 	start := time.Now()
 	b.observe(b.n, start)
 	st, now := s.load(), s.now(start)
@@ -245,14 +269,14 @@ func (s *Server) answerBatch(b *batch, answers *responder) {
 			s.metrics.ignored.Add(1)
 			continue
 		}
-		answers.out = b.out[i*packetStride:][:maxPrepared]
+		w.answers.out = b.out[i*packetStride:][:maxPrepared]
 		packet := b.in[i*packetStride:][:b.received[i].len]
-		if out := answers.answer(ask{packet: packet, from: from}, st, now); out != nil {
+		if out := w.answers.answer(ask{packet: packet, from: from}, st, now); out != nil {
 			b.add(k, i, out)
 			k++
 		}
 	}
-	answers.counters.took(received, time.Since(start))
+	w.answers.counters.took(received, time.Since(start))
 	b.rewind(received)
-	b.n, b.sent, b.lost = k, 0, 0
+	b.n, b.sent = k, 0
 }
