@@ -29,8 +29,15 @@ func (p *parts) tellChange(c steering.Change) {
 			shares = append(shares, fmt.Sprintf("%s %.0f%%", s.Backend, s.Share*100))
 		}
 	}
-	p.events.Add("table", fmt.Sprintf("%s now %s (%s)", strings.TrimSuffix(c.Host, "."),
-		strings.Join(shares, ", "), c.Cause), c)
+	where := strings.TrimSuffix(c.Host, ".")
+	if c.Place != "" {
+		where += " at " + c.Place
+	}
+	answers := "now " + strings.Join(shares, ", ")
+	if c.After == nil {
+		answers = "no longer steered"
+	}
+	p.events.Add("table", fmt.Sprintf("%s %s (%s)", where, answers, c.Cause), c)
 }
 
 // showView hands the newest view to the engine. Between changes it is called each second, so
@@ -97,10 +104,7 @@ func (a *App) info() admin.Info {
 		return in // the admin API is built before the config counts as loaded
 	}
 	in.ConfigHash, in.ConfigLoaded, in.Warnings = l.hash, l.at, l.warnings
-	if err := a.parts.local.Fault(); err != nil {
-		in.Warnings = append(slices.Clip(in.Warnings), "the store in state_dir takes no more "+
-			"writes until a restart, and this node no purges: "+err.Error())
-	}
+	in.Warnings = append(slices.Clip(in.Warnings), a.parts.ailing()...)
 	for _, r := range l.config.Roles {
 		in.Roles = append(in.Roles, string(r))
 	}
@@ -112,6 +116,20 @@ func (a *App) info() admin.Info {
 		}
 	}
 	return in
+}
+
+// ailing says what is wrong with this node's own store.
+func (p *parts) ailing() []string {
+	var out []string
+	if aside := p.local.WasSetAside(); aside != "" {
+		out = append(out, "the store in state_dir was corrupt and was begun anew: purges that only "+
+			"this node knew are forgotten; what it held is in "+aside)
+	}
+	if err := p.local.Fault(); err != nil {
+		out = append(out, "the store in state_dir takes no more writes until a restart, and this "+
+			"node no purges: "+err.Error())
+	}
+	return out
 }
 
 // providers lists those in force.

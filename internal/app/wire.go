@@ -138,7 +138,8 @@ func (a *App) openStores(c *config.Config, p *parts) (err error) {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("making state_dir: %w", err)
 	}
-	p.local, err = boltstore.Open(boltstore.Config{
+	// Names must be answered also after a bad sector: what the file held is set aside, not lost.
+	p.local, err = boltstore.Open(boltstore.Config{SetAside: true,
 		Path: filepath.Join(c.StateDir, "pointsman.db"), Logger: a.log})
 	if err != nil {
 		return fmt.Errorf("opening the store in state_dir: %w", err)
