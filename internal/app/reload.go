@@ -29,7 +29,8 @@ const settle = 300 * time.Millisecond
 func hashOf(c *config.Config) string {
 	shared := *c
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
-	shared.DNS.Listen, shared.Edge.Listen, shared.Admin = nil, nil, config.Admin{}
+	shared.DNS.Listen, shared.DNS.UDPWorkers, shared.DNS.Coalesce = nil, 0, 0
+	shared.Edge.Listen, shared.Admin = nil, config.Admin{}
 	shared.Log, shared.Store = config.Log{}, config.Store{}
 	raw, err := json.Marshal(shared)
 	if err != nil {
@@ -147,6 +148,8 @@ func needRestart(a, b *config.Config) []string {
 		{"node", a.Node, b.Node}, {"vantage", a.Vantage, b.Vantage}, {"roles", a.Roles, b.Roles},
 		{"state_dir", a.StateDir, b.StateDir}, {"store", a.Store, b.Store}, {"log", a.Log, b.Log},
 		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
+		{"dns.udp_workers", a.DNS.UDPWorkers, b.DNS.UDPWorkers},
+		{"dns.coalesce", a.DNS.Coalesce, b.DNS.Coalesce},
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},

@@ -23,6 +23,7 @@ func defaults() []defaultValue {
 
 		// Loopback and high ports: a first run needs no root and exposes nothing.
 		{"dns.listen", "127.0.0.1:5300"},
+		{"dns.coalesce", "200us"},
 		{"edge.listen", "127.0.0.1:8080"},
 		{"admin.listen", "127.0.0.1:8053"},
 
