@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -20,8 +21,26 @@ var hopByHop = [...]string{
 var unkeyed = [...]string{
 	"Forwarded", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server",
 	"X-Forwarded-Scheme", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Host",
-	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override",
-	"X-Method-Override",
+	"X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Url-Scheme", "Front-End-Https",
+	"X-Original-Url", "X-Original-Host", "X-Rewrite-Url", "X-Http-Method",
+	"X-Http-Method-Override", "X-Method-Override",
+}
+
+// stripUnkeyed deletes the unkeyed fields, also under the names that gateways (RFC 3875 §4.1.18)
+// can't tell from theirs, as in X_Forwarded_Host.
+func stripUnkeyed(h http.Header) {
+	for _, name := range unkeyed {
+		h.Del(name)
+	}
+	for name := range h {
+		if !strings.Contains(name, "_") {
+			continue
+		}
+		dashed := textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+		if slices.Contains(unkeyed[:], dashed) {
+			delete(h, name)
+		}
+	}
 }
 
 // conditions are the request fields that ask for less than the whole response.
@@ -62,9 +81,7 @@ func (s *Server) originRequest(ctx context.Context, x *exchange, whole bool) *ht
 	}
 	h := r.Header.Clone()
 	stripHops(h)
-	for _, name := range unkeyed {
-		h.Del(name)
-	}
+	stripUnkeyed(h)
 	if whole {
 		for _, name := range conditions {
 			h.Del(name)

@@ -165,3 +165,22 @@ func TestATargetThatTheKeyCannotHoldIsRefused(t *testing.T) {
 			p.Header.Get("Cache-Status"))
 	}
 }
+
+func TestNoSpellingOfAnUnkeyedFieldReachesTheOrigin(t *testing.T) {
+	var seen http.Header
+	s := newEdge(t, &origin{answer: func(r *http.Request) (*http.Response, error) {
+		seen = r.Header
+		return reply(200, "hello"), nil
+	}})
+	get(s, "/", "X_Forwarded_Host: evil.test", "x-forwarded_host: evil.test",
+		"X_Http_Method_Override: POST", "Front_End-Https: on", "X-Original-Host: evil.test",
+		"My_Own: kept")
+	for name, lines := range seen {
+		if name != "X-Forwarded-Host" && (lines[0] == "evil.test" || lines[0] == "POST") {
+			t.Errorf("the origin got %s: %s", name, lines[0])
+		}
+	}
+	if seen.Get("X-Forwarded-Host") != "a.test" || seen["My_own"] == nil {
+		t.Errorf("the origin got %v", seen)
+	}
+}
