@@ -144,7 +144,9 @@ func digest(rrs []dns.RR) ([sha256.Size]byte, error) {
 		if n := dns.Len(rr); n > len(msg) {
 			msg = make([]byte, n)
 		}
-		n, err := dns.PackRR(rr, msg, 0, nil, false)
+		// PackRR writes the length of the data into the record it packs, and this one is being
+		// served: a copy of it is packed.
+		n, err := dns.PackRR(dns.Copy(rr), msg, 0, nil, false)
 		if err != nil {
 			return [sha256.Size]byte{}, err
 		}
