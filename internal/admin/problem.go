@@ -70,6 +70,15 @@ func absent(part string) error {
 	return failure{problem(http.StatusNotFound, api.CodeNotFound, "this node runs no "+part)}
 }
 
+// finding says where a request is wrong and how. What stood there is left out: it may have been
+// meant to be secret.
+func finding(d *huma.ErrorDetail) string {
+	if d.Location == "" {
+		return d.Message
+	}
+	return d.Location + ": " + d.Message
+}
+
 // withCode gives huma's own complaints (validation, content types) a stable code.
 func withCode(_ huma.Context, status string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
@@ -85,7 +94,7 @@ func withCode(_ huma.Context, status string, v any) (any, error) {
 	}
 	p := problem(m.Status, code, m.Detail)
 	for _, d := range m.Errors {
-		p.Findings = append(p.Findings, d.Error())
+		p.Findings = append(p.Findings, finding(d))
 	}
 	return failure{p}, nil
 }

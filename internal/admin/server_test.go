@@ -69,6 +69,17 @@ func TestEveryMistakeIsAnsweredByAProblemWithACode(t *testing.T) {
 	}
 }
 
+// TestAMistakeIsNotEchoed: what stood in the wrong place may have been meant to be secret.
+func TestAMistakeIsNotEchoed(t *testing.T) {
+	n := newNode(t)
+	for _, body := range []string{`{"token":"hunter2"}`, `"hunter2"`, `["hunter2"]`,
+		`{"kind":"hunter2","backend":"a","reason":"r"}`, `{"kind":"drain","backend":["hunter2"]}`} {
+		if a := n.do("POST", "/v1/overrides", body); strings.Contains(a.body, "hunter2") {
+			t.Errorf("%s is answered with %s", body, a.body)
+		}
+	}
+}
+
 func TestAPartThatTheNodeDoesNotRunSaysSo(t *testing.T) {
 	n := newNode(t, func(c *admin.Config) {
 		c.Overrides, c.Purge, c.Drills, c.Edge, c.Audit = nil, nil, nil, nil, nil

@@ -104,7 +104,7 @@ var crash = regexp.MustCompile(`(?m)^(WARNING: DATA RACE|panic: |fatal error: )|
 func launch(t *testing.T, name string, env []string, path string, args ...string) *process {
 	t.Helper()
 	p := &process{name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Env = append(environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.WaitDelay = 2 * time.Second // grandchildren may hold the pipe open
 	p.cmd.SysProcAttr = childAttributes()
@@ -127,6 +127,10 @@ func launch(t *testing.T, name string, env []string, path string, args ...string
 	})
 	return p
 }
+
+// environ is this process's environment, with a race detector that doesn't wait a second for
+// other goroutines' races at every exit.
+func environ() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=20") }
 
 func (p *process) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
@@ -153,7 +157,7 @@ func command(t *testing.T, env []string, args ...string) (string, int) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, binary, args...)
-	c.Env = append(os.Environ(), env...)
+	c.Env = append(environ(), env...)
 	out, err := c.CombinedOutput()
 	if c.ProcessState == nil {
 		t.Fatalf("running %v: %v", args, err)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,35 +71,38 @@ func purger(args []string) error {
 	return ended
 }
 
-func startPurger(t *testing.T, f *fleet, name string, count int) *process {
+func startPurger(t *testing.T, f *fleet, name, api string, count int) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := launch(t, name, []string{purgerEnv + "=1"}, self, name, filepath.Join(f.dir, name+".db"),
-		f.redis, f.api.URL, fmt.Sprint(count))
+		f.redis, api, fmt.Sprint(count))
 	await(t, 20*time.Second, name+" has accepted", func() bool {
 		return strings.Contains(p.out.String(), "all accepted")
 	})
 	return p
 }
 
-// TestAnotherNodeDeliversWhatADeadOneAccepted kills a node that has acknowledged purges which a
-// hanging provider kept it from delivering. It does not come back.
+// TestAnotherNodeDeliversWhatADeadOneAccepted kills a node that has acknowledged purges which
+// its hanging way to the provider kept it from delivering. It does not come back.
 func TestAnotherNodeDeliversWhatADeadOneAccepted(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	redis(t, f.redis, "")
-	startPurger(t, f, "b", 0)
-	f.shut()
-	a := startPurger(t, f, "a", 20)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	startPurger(t, f, "b", f.api.URL, 0)
+	a := startPurger(t, f, "a", silent.URL, 20)
 	if n := strings.Count(a.out.String(), " replicated"); n != 20 {
 		t.Fatalf("%d of 20 were replicated:\n%s", n, a.out.String())
 	}
 	a.kill()
-	f.open()
-	took := await(t, 20*time.Second, "b delivers them all", func() bool {
+	took := await(t, 30*time.Second, "b delivers them all", func() bool {
 		for i := range 20 {
 			if !f.purged(fmt.Sprintf("a-%d", i)) {
 				return false
