@@ -2,8 +2,6 @@ package dnssec
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,17 +162,11 @@ func (f folder) read(file string) (*pair, error) {
 	return &pair{public: key, private: signer, tag: key.KeyTag()}, nil
 }
 
-// matches reports whether a private key is that of a DNSKEY.
+// matches reports whether a private key is that of a DNSKEY: what it signs must verify.
 func matches(key *dns.DNSKEY, private crypto.Signer) bool {
-	derived := *key
-	switch public := private.Public().(type) {
-	case *ecdsa.PublicKey:
-		raw, err := public.Bytes() // 4, x, y
-		return err == nil && derived.Algorithm == dns.ECDSAP256SHA256 && sameKey(key, raw[1:])
-	case ed25519.PublicKey:
-		return derived.Algorithm == dns.ED25519 && sameKey(key, public)
-	}
-	return false
+	sig := &dns.RRSIG{Algorithm: key.Algorithm, KeyTag: key.KeyTag(), SignerName: key.Hdr.Name}
+	set := []dns.RR{key}
+	return sig.Sign(private, set) == nil && sig.Verify(key, set) == nil
 }
 
 func (f folder) header() dns.RR_Header {

@@ -2,7 +2,6 @@ package dnssec
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,11 +13,6 @@ import (
 func sameDS(a, b *dns.DS) bool {
 	return a.KeyTag == b.KeyTag && a.Algorithm == b.Algorithm && a.DigestType == b.DigestType &&
 		strings.EqualFold(a.Digest, b.Digest)
-}
-
-// sameKey reports whether a DNSKEY holds a public key.
-func sameKey(k *dns.DNSKEY, public []byte) bool {
-	return k.PublicKey == base64.StdEncoding.EncodeToString(public)
 }
 
 // Ask returns a function for Config.Parent that asks servers (host:port each) for a zone's DS

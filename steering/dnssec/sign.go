@@ -40,7 +40,7 @@ type result struct {
 	err error // of a replacement; sig is the one to be replaced then
 }
 
-// signer makes signatures for one round. It only reads the cache.
+// round makes signatures once for a whole zone. It only reads the cache.
 type round struct {
 	zone   string
 	policy Policy
@@ -56,11 +56,12 @@ func (r *round) run(ctx context.Context, jobs []job) error {
 	size := (len(jobs) + workers - 1) / workers
 	for part := range slices.Chunk(jobs, max(size, 1)) {
 		g.Go(func() error {
+			var d digester
 			for i := range part {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if err := r.sign(&part[i]); err != nil {
+				if err := r.sign(&part[i], &d); err != nil {
 					return err
 				}
 			}
@@ -70,8 +71,8 @@ func (r *round) run(ctx context.Context, jobs []job) error {
 	return g.Wait()
 }
 
-func (r *round) sign(j *job) error {
-	content, err := digest(j.rrs)
+func (r *round) sign(j *job, d *digester) error {
+	content, err := d.digest(j.rrs)
 	if err != nil {
 		return r.about(j, err)
 	}
@@ -135,30 +136,35 @@ func (r *round) make(rrs []dns.RR, p *pair, content [sha256.Size]byte) (*dns.RRS
 	return sig, nil
 }
 
+// digester identifies sets by their content. It belongs to one goroutine.
+type digester struct {
+	buf   []byte
+	wires [][]byte
+}
+
 // digest identifies a set by its content, in whatever order its records stand.
-func digest(rrs []dns.RR) ([sha256.Size]byte, error) {
-	wires := make([][]byte, len(rrs))
-	var buf [1 << 12]byte
-	for i, rr := range rrs {
-		msg := buf[:]
-		if n := dns.Len(rr); n > len(msg) {
-			msg = make([]byte, n)
-		}
+func (d *digester) digest(rrs []dns.RR) ([sha256.Size]byte, error) {
+	d.buf, d.wires = d.buf[:0], d.wires[:0]
+	for _, rr := range rrs {
+		start := len(d.buf)
+		need := dns.Len(rr)
+		d.buf = slices.Grow(d.buf, need)[:start+need]
 		// PackRR writes the length of the data into the record it packs, and this one is being
 		// served: a copy of it is packed.
-		n, err := dns.PackRR(dns.Copy(rr), msg, 0, nil, false)
+		n, err := dns.PackRR(dns.Copy(rr), d.buf[start:], 0, nil, false)
 		if err != nil {
 			return [sha256.Size]byte{}, err
 		}
-		wires[i] = slices.Clone(msg[:n])
+		d.buf = d.buf[:start+n]
+		d.wires = append(d.wires, d.buf[start:start+n:start+n])
 	}
-	slices.SortFunc(wires, slices.Compare[[]byte])
+	if len(rrs) == 1 {
+		return sha256.Sum256(d.buf), nil
+	}
+	slices.SortFunc(d.wires, slices.Compare[[]byte])
 	sum := sha256.New()
-	for _, w := range wires {
-		var size [4]byte
-		binary.BigEndian.PutUint32(size[:], uint32(len(w)))
-		sum.Write(size[:]) // hash.Hash never returns an error
-		sum.Write(w)
+	for _, w := range d.wires {
+		sum.Write(w) // hash.Hash never returns an error; a record tells its own length
 	}
 	return [sha256.Size]byte(sum.Sum(nil)), nil
 }
