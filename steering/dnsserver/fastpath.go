@@ -150,3 +150,19 @@ func (w *responder) fail(in ask) []byte {
 	w.counters.answered(0, dns.RcodeServerFailure, in.tcp)
 	return bare(&q, dns.RcodeServerFailure)
 }
+
+// firstDraw gives the first query a draw that has been taken already.
+type firstDraw struct {
+	Drawer
+	draw uint64
+	used bool
+}
+
+// Next implements Drawer.
+func (d *firstDraw) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
+	if d.used {
+		return d.Drawer.Next(host, client, qtype, now)
+	}
+	d.used = true
+	return d.draw
+}

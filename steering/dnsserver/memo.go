@@ -1,11 +1,9 @@
 package dnsserver
 
 import (
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -384,20 +382,4 @@ func (m *memo) intern(a *wire.Answer) *wire.Answer {
 	}
 	m.denials[key] = a
 	return a
-}
-
-// firstDraw gives the first query a draw that has been taken already.
-type firstDraw struct {
-	Drawer
-	draw uint64
-	used bool
-}
-
-// Next implements Drawer.
-func (d *firstDraw) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
-	if d.used {
-		return d.Drawer.Next(host, client, qtype, now)
-	}
-	d.used = true
-	return d.draw
 }

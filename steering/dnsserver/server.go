@@ -96,6 +96,7 @@ type Server struct {
 	faults  rate.Sometimes // bounds how often faults are logged
 	sockets []*socket
 	conns   connections
+	nappers *nappers
 	ran     atomic.Bool
 
 	current   atomic.Pointer[published]
@@ -130,6 +131,7 @@ func New(cfg Config) (*Server, error) {
 		log:     cfg.Logger,
 		faults:  rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		conns:   connections{limit: cfg.MaxTCP, idle: cfg.TCPIdle},
+		nappers: newNappers(),
 		outgrew: make(chan struct{}, 1),
 	}
 	if err := s.setZones(cfg.Zones); err != nil {

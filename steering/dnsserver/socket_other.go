@@ -19,6 +19,11 @@ func answerSource([]byte) []byte { return nil }
 // share opens no socket: all workers read from one.
 func share(*net.UDPConn, string, netip.AddrPort, int) ([]*net.UDPConn, error) { return nil, nil }
 
+// nappers is nothing: nobody coalesces.
+type nappers struct{}
+
+func newNappers() *nappers { return nil }
+
 // serveUDP reads and answers packets.
 func (s *Server) serveUDP(
 	ctx context.Context, sock *socket, udp *net.UDPConn, answers *responder,

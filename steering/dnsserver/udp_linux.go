@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -57,13 +59,35 @@ type batch struct {
 
 	nap     unix.Timespec // 0: no coalescing
 	short   bool          // the last batch was short
-	busy    bool          // packets come faster than busyRate
+	busy    bool          // packets come faster than busyRate, and nappers has room
 	since   time.Time     // start of the window in which the rate is measured
 	counted int           // packets within it
+	nappers *nappers
 }
 
-func newBatch(control bool, coalesce time.Duration) *batch {
-	b := new(batch)
+// nappers bounds how many workers coalesce at a time. One that does keeps its processor from
+// looking for other goroutines' packets and timers, for up to 10 ms (then the runtime preempts
+// it); with one processor left, that one looks.
+type nappers struct{ left atomic.Int32 }
+
+func newNappers() *nappers {
+	n := new(nappers)
+	n.left.Store(int32(max(1, runtime.GOMAXPROCS(0)-1)))
+	return n
+}
+
+func (n *nappers) enter() bool {
+	if n.left.Add(-1) >= 0 {
+		return true
+	}
+	n.left.Add(1)
+	return false
+}
+
+func (n *nappers) leave() { n.left.Add(1) }
+
+func newBatch(control bool, coalesce time.Duration, nappers *nappers) *batch {
+	b := &batch{nappers: nappers}
 	if coalesce > 0 {
 		b.nap = unix.NsecToTimespec(int64(max(coalesce-timerSlack, time.Microsecond)))
 	}
@@ -137,7 +161,14 @@ func (b *batch) observe(n int, now time.Time) {
 	b.short = n < shortBatch
 	b.counted += n
 	if elapsed := now.Sub(b.since); elapsed >= rateWindow {
-		b.busy = time.Duration(b.counted)*time.Second >= busyRate*elapsed
+		busy := time.Duration(b.counted)*time.Second >= busyRate*elapsed
+		switch {
+		case busy && !b.busy:
+			b.busy = b.nappers.enter()
+		case !busy && b.busy:
+			b.busy = false
+			b.nappers.leave()
+		}
 		b.since, b.counted = now, 0
 	}
 }
@@ -213,7 +244,7 @@ func (w *udpWorker) turn(fd uintptr) bool {
 	if !b.write(fd) || b.errno != 0 {
 		return true
 	}
-	return received > 1 || b.busy && b.nap.Nsec > 0
+	return received > 1 || b.busy
 }
 
 // serveUDP reads and answers packets, as many at a time as there are.
@@ -224,7 +255,7 @@ func (s *Server) serveUDP(
 	if err != nil {
 		return err
 	}
-	w := udpWorker{s: s, b: newBatch(sock.anyAddr, s.cfg.Coalesce), answers: answers}
+	w := udpWorker{s: s, b: newBatch(sock.anyAddr, s.cfg.Coalesce, s.nappers), answers: answers}
 	b, turn, write := w.b, w.turn, w.b.write
 	var pause backoff
 	for {
