@@ -97,6 +97,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 		o.LogWriter = os.Stderr
 	}
 	a := &App{opts: o, log: logger(c.Log, o.LogWriter), started: time.Now()}
+	if err := in.startGeo(c, a.log); err != nil {
+		return nil, err
+	}
 	a.parts, err = a.wire(ctx, c, in)
 	if err != nil {
 		return nil, errors.Join(err, a.closers.close())

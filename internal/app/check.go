@@ -35,8 +35,13 @@ func Check(o Options) (Checked, error) {
 	if err != nil {
 		return found, err
 	}
+	if err := in.loadGeo(c, report); err != nil {
+		return found, err
+	}
+	found.Warnings = append(found.Warnings, in.agedGeo(report, time.Now())...)
 	if in.steers() {
-		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec})
+		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec,
+			Countries: in.geo.Locator})
 		if err != nil {
 			return found, fmt.Errorf("%w: %w", ErrConfig, err)
 		}

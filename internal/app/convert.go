@@ -17,6 +17,7 @@ import (
 	"pointsman/purge"
 	"pointsman/steering"
 	"pointsman/steering/dnsserver"
+	"pointsman/steering/geo"
 )
 
 // This file is the only translator from the config's structs to those of the packages. The
@@ -25,6 +26,7 @@ import (
 // inputs are the config in the packages' own terms: all that a start or a reload hands over.
 type inputs struct {
 	spec     *steering.Spec
+	geo      geo.Data // see loadGeo
 	zones    []*dnsserver.Zone
 	targets  []probes.Target
 	backends []string
@@ -115,7 +117,10 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 func backendsOfHost(c *config.Config, h config.Host) []config.Backend {
 	var out []config.Backend
 	for _, p := range c.Pools {
-		if !slices.Contains(h.Pools, p.Name) {
+		if !slices.Contains(h.Pools, p.Name) &&
+			!slices.ContainsFunc(h.Places, func(at config.Place) bool {
+				return slices.Contains(at.Pools, p.Name)
+			}) {
 			continue
 		}
 		for _, m := range p.Members {
@@ -214,9 +219,13 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 		}
 		s.Pools = append(s.Pools, np)
 	}
-	for _, h := range c.Hosts {
+	for i, h := range c.Hosts {
+		places, err := placesOf(c, h)
+		if err != nil {
+			return nil, fmt.Errorf("hosts[%d]: %w", i, err)
+		}
 		s.Hosts = append(s.Hosts, steering.Host{
-			Name: fqdn(h.Name), TTL: h.TTL, Pools: h.Pools,
+			Name: fqdn(h.Name), TTL: h.TTL, Pools: h.Pools, Places: places,
 			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp,
 		})
 	}

@@ -179,8 +179,8 @@ func TestRolesSelectWhatRuns(t *testing.T) {
 }
 
 func keeping() []string {
-	return []string{"the health tracker", "the engine", "the overrides", "the audit log", "the purges",
-		"the state keeper"}
+	return []string{"the health tracker", "the country data", "the engine", "the overrides",
+		"the audit log", "the purges", "the state keeper"}
 }
 
 func TestCheckOpensNothingAndCountsWhatItSaw(t *testing.T) {

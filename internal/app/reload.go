@@ -87,6 +87,9 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := a.reloadGeo(old, c, report, in); err != nil {
+		return nil, nil, err
+	}
 	return &loadedConfig{config: c, hash: hashOf(c), at: time.Now(),
 		warnings: warningsOf(report), purges: in.purges}, in, nil
 }

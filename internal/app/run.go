@@ -102,6 +102,7 @@ func (p *parts) stages(a *App) []stage {
 		{"the health tracker", func(ctx context.Context) error {
 			return p.tracker.Run(ctx, p.samples())
 		}},
+		{"the country data", p.geo.Run},
 		{"the engine", p.engine.Run}, {"the overrides", p.book.Run}, {"the audit log", p.audit.Run},
 		{"the purges", p.purge.Run}, {"the state keeper", a.keepState},
 	}}

@@ -31,6 +31,7 @@ import (
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/drill"
+	"pointsman/steering/geo"
 	"pointsman/steering/override"
 )
 
@@ -44,6 +45,7 @@ type parts struct {
 	book      *override.Book
 	tracker   *health.Tracker
 	scheduler *probes.Scheduler
+	geo       *geo.Source
 	engine    *steering.Engine
 	drills    *drill.Runner
 	dns       *dnsserver.Server
@@ -94,6 +96,8 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 	p.audit = audit.New(audit.Config{Shared: shared, Local: p.local, Node: c.Node, Logger: a.log})
 	p.engine = steering.NewEngine(steering.EngineConfig{Logger: a.log, Registerer: p.registry,
 		Version: saved.Table, OnChange: p.tellChange})
+	p.geo = geo.NewSource(geo.SourceConfig{Logger: a.log, Registerer: p.registry,
+		OnChange: p.engine.SetCountries})
 	p.book = override.New(override.Config{Shared: shared, Local: p.local, Node: c.Node,
 		Logger: a.log, OnChange: p.engine.SetOverrides})
 	if err := p.book.Load(ctx); err != nil {
@@ -125,12 +129,27 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 }
 
 // steer puts the spec in force. A node that steers nothing, such as one that is only an edge,
-// has no table at all: an empty one is refused everywhere.
+// has no table at all: an empty one is refused everywhere. With an error nothing has changed.
 func (p *parts) steer(in *inputs) error {
+	before := p.geo.Data()
+	p.geo.Use(in.geo)
+	p.engine.SetCountries(in.geo.Locator)
 	if !in.steers() {
 		return nil
 	}
-	return p.engine.SetSpec(in.spec)
+	err := p.engine.SetSpec(in.spec)
+	if err != nil {
+		p.geo.Use(before)
+		p.engine.SetCountries(before.Locator)
+	}
+	return err
+}
+
+// draws is the randomness of this node's answers, even for each place of a host.
+func (p *parts) draws() *steering.Draws {
+	d := steering.NewDraws(seed())
+	d.Follow(p.engine.Table)
+	return d
 }
 
 // openStores makes the state folder and opens this node's store and the shared one.
@@ -199,7 +218,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 			table = nil // without a table to wait for, all other names can be denied
 		}
 		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
-			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
+			Table: table, Draws: p.draws(), Logger: a.log,
 			Registerer: p.registry})
 		if err != nil {
 			return fmt.Errorf("dns.listen: %w", err)

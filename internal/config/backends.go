@@ -56,6 +56,10 @@ func (c *checker) index(list string) map[string]int {
 		for i := range c.cfg.Pools {
 			add(i, c.cfg.Pools[i].Name)
 		}
+	case "geo.lists":
+		for i := range c.cfg.Geo.Lists {
+			add(i, c.cfg.Geo.Lists[i].Name)
+		}
 	case "providers":
 		for i := range c.cfg.Providers {
 			add(i, c.cfg.Providers[i].Name)

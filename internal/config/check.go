@@ -27,6 +27,7 @@ func (c *checker) all() {
 	c.zones()
 	c.backends()
 	c.pools()
+	c.lists()
 	c.hosts()
 	c.loops()
 	c.providers()

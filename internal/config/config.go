@@ -22,6 +22,7 @@ type Config struct {
 	Store   Store   `koanf:"store"`
 	DNS     DNS     `koanf:"dns"`
 	Probing Probing `koanf:"probing"`
+	Geo     Geo     `koanf:"geo"`
 
 	// Zones are the DNS zones that this node answers for.
 	Zones []Zone `koanf:"zones"`
@@ -326,6 +327,43 @@ type Host struct {
 	Stickiness string `koanf:"stickiness" oneof:"spread sticky"`
 	// Ramp is how long a backend that comes back takes to its full share; 0s: at once.
 	Ramp time.Duration `koanf:"ramp" min:"0s" max:"1h"`
+	// Places give clients of some countries or networks pools of their own: the first place
+	// with a prefix that holds the client, else the first that lists its country. Other clients
+	// get the host's pools.
+	Places []Place `koanf:"places"`
+}
+
+// Place is where clients are that a host answers from pools of their own.
+type Place struct {
+	// Name is unique among the host's places; the default is made of the countries, as in
+	// at-de, or else is place-1, place-2 and so on.
+	Name string `koanf:"name" syntax:"name"`
+	// Countries are two-letter codes (ISO 3166-1); whose country is known only from data.
+	Countries []string `koanf:"countries" syntax:"country"`
+	// Prefixes are networks that belong to the place, wherever the country data puts them.
+	Prefixes []string `koanf:"prefixes" syntax:"prefix"`
+	// Lists are names of geo.lists, whose prefixes belong to the place as well.
+	Lists []string `koanf:"lists"`
+	// Pools are tried in this order: the first with a usable member answers.
+	Pools []string `koanf:"pools" required:"yes"`
+}
+
+// Geo is how the place of a client is found.
+type Geo struct {
+	// Country names a file of country data that is used instead of the built-in data, and read
+	// again when it changes: lines of first address, last address and country, or what the
+	// generator in steering/geo/gen makes; empty: the built-in data.
+	Country string `koanf:"country" syntax:"file"`
+	// Lists are prefixes under a name, for places of several hosts.
+	Lists []PrefixList `koanf:"lists"`
+}
+
+// PrefixList is prefixes under a name.
+type PrefixList struct {
+	// Name is unique among the lists.
+	Name string `koanf:"name" required:"yes" syntax:"name"`
+	// Prefixes are IPv4 and IPv6 networks, the latter of at most 64 bits.
+	Prefixes []string `koanf:"prefixes" required:"yes" syntax:"prefix"`
 }
 
 // The kinds of provider.

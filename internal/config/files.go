@@ -24,6 +24,7 @@ const (
 // tries the certificates, so that `pointsman check` finds what would stop a start.
 func (l *loader) files(cfg *Config) {
 	l.absolute(&cfg.StateDir)
+	l.absolute(&cfg.Geo.Country)
 	if r := cfg.Store.Redis; r != nil {
 		r.Password = l.credential("store.redis", "password", &r.PasswordFile, r.PasswordEnv)
 		if r.TLS != nil {

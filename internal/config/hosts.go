@@ -36,20 +36,26 @@ func (c *checker) hosts() {
 	pools := c.index("pools")
 	for i := range hosts {
 		h, at := &hosts[i], element("hosts", i)
-		seen := map[string]bool{}
-		for j, p := range h.Pools {
-			path := element(at+".pools", j)
-			if c.refer(path, "pools", p, pools) && seen[p] {
-				c.mistake(path, "%s is given twice", shown(p))
-			}
-			seen[p] = true
-		}
+		c.order(at, h.Name, h.Pools, pools)
 		c.inZone(at+".name", h.Name)
 		c.apex(at, h)
-		if c.drained(h) {
-			c.mistake(at+".pools", "weight 0 everywhere: every member of every pool of %s is "+
-				"drained, so nothing is left to answer with", h.Name)
+		c.places(at, h, pools)
+	}
+}
+
+// order checks the pools of a host or place, which stands in the file at a path.
+func (c *checker) order(at, name string, order []string, pools map[string]int) {
+	seen := map[string]bool{}
+	for j, p := range order {
+		path := element(at+".pools", j)
+		if c.refer(path, "pools", p, pools) && seen[p] {
+			c.mistake(path, "%s is given twice", shown(p))
 		}
+		seen[p] = true
+	}
+	if c.drained(order) {
+		c.mistake(at+".pools", "weight 0 everywhere: every member of every pool of %s is "+
+			"drained, so nothing is left to answer with", name)
 	}
 }
 
@@ -99,11 +105,14 @@ type poolFacts struct {
 	links   []link        // where CNAMEs lead
 }
 
-// poolsOf returns the facts of a host's pools, those that exist.
-func (c *checker) poolsOf(h *Host) []*poolFacts {
+// poolsOf returns the facts of the pools of a host and of its places, those that exist.
+func (c *checker) poolsOf(h *Host) []*poolFacts { return c.factsOf(h.allPools()) }
+
+// factsOf returns the facts of pools, those that exist.
+func (c *checker) factsOf(pools []string) []*poolFacts {
 	index := c.index("pools")
-	facts := make([]*poolFacts, 0, len(h.Pools))
-	for _, name := range h.Pools {
+	facts := make([]*poolFacts, 0, len(pools))
+	for _, name := range pools {
 		i, ok := index[name]
 		if !ok {
 			continue
@@ -143,10 +152,10 @@ func (c *checker) gather(p *Pool) *poolFacts {
 	return f
 }
 
-// drained reports whether every member of every pool of the host has weight 0.
-func (c *checker) drained(h *Host) bool {
+// drained reports whether every member of every one of the pools has weight 0.
+func (c *checker) drained(pools []string) bool {
 	members, usable := 0, 0
-	for _, p := range c.poolsOf(h) {
+	for _, p := range c.factsOf(pools) {
 		members, usable = members+p.members, usable+p.usable
 	}
 	return members > 0 && usable == 0 && c.whole("pools")

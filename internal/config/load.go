@@ -194,6 +194,9 @@ func (l *loader) names(cfg *Config) {
 		cfg.Node = host
 	}
 	cfg.Vantage = cmp.Or(cfg.Vantage, cfg.Node)
+	for i := range cfg.Hosts {
+		cfg.Hosts[i].namePlaces()
+	}
 	for i := range cfg.Zones {
 		z := &cfg.Zones[i]
 		z.SOA.Mbox = cmp.Or(z.SOA.Mbox, "hostmaster."+z.Name)

@@ -28,6 +28,10 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return raw, checkURL(raw)
 	case "token":
 		return raw, checkToken(raw)
+	case "country":
+		return parseCountry(raw)
+	case "prefix":
+		return parsePrefix(raw)
 	case "file":
 		return raw, nil
 	}

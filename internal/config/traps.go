@@ -58,9 +58,9 @@ func (c *checker) hostTraps() {
 			c.warn(at+".ttl", "%v is under the probing interval of %v: resolvers ask more "+
 				"often than anything can have changed", h.TTL, slowest)
 		}
-		if c.noLastResort(h) {
-			c.warn(at+".pools", "no last resort: every pool holds commercial CDNs alone; add a "+
-				"pool with your own edge or the origin at the end")
+		c.lastResort(at, h.Pools)
+		for j := range h.Places {
+			c.lastResort(element(at+".places", j), h.Places[j].Pools)
 		}
 	}
 	if c.given && len(c.cfg.Hosts) == 0 && c.whole("hosts") {
@@ -68,15 +68,18 @@ func (c *checker) hostTraps() {
 	}
 }
 
-// noLastResort reports whether every backend that can answer for the host belongs to a
+// lastResort warns when every backend that can answer for a host or place belongs to a
 // commercial CDN.
-func (c *checker) noLastResort(h *Host) bool {
+func (c *checker) lastResort(at string, pools []string) {
 	usable, own := 0, 0
-	for _, p := range c.poolsOf(h) {
+	for _, p := range c.factsOf(pools) {
 		usable, own = usable+p.usable, own+p.own
 	}
-	return usable > 0 && own == 0 &&
-		c.whole("pools") && c.whole("backends") && c.whole("providers")
+	if usable > 0 && own == 0 &&
+		c.whole("pools") && c.whole("backends") && c.whole("providers") {
+		c.warn(at+".pools", "no last resort: every pool holds commercial CDNs alone; add a "+
+			"pool with your own edge or the origin at the end")
+	}
 }
 
 func (c *checker) probeTraps() {
@@ -172,8 +175,13 @@ func vendors() []vendor {
 func (c *checker) unused() {
 	used := map[string]bool{}
 	for i := range c.cfg.Hosts {
-		for _, p := range c.cfg.Hosts[i].Pools {
+		for _, p := range c.cfg.Hosts[i].allPools() {
 			used["pools "+p] = true
+		}
+		for _, p := range c.cfg.Hosts[i].Places {
+			for _, l := range p.Lists {
+				used["geo.lists "+l] = true
+			}
 		}
 	}
 	for _, p := range c.cfg.Pools {
@@ -191,6 +199,9 @@ func (c *checker) unused() {
 	}
 	for i := range c.cfg.Pools {
 		say("pools", i, c.cfg.Pools[i].Name, "host")
+	}
+	for i := range c.cfg.Geo.Lists {
+		say("geo.lists", i, c.cfg.Geo.Lists[i].Name, "place")
 	}
 	for i := range c.cfg.Backends {
 		say("backends", i, c.cfg.Backends[i].Name, "pool")

@@ -50,6 +50,11 @@ func StandIn(path string) (Data, error) {
 	return Data{Locator: l, path: path}, err
 }
 
+// Current reports whether loading from the same place again would give the same data.
+func (d Data) Current() bool {
+	return d.path == "" || d.stamp != stamp{} && d.stamp == stampOf(d.path)
+}
+
 // stamp tells one content of a file from another without reading it.
 type stamp struct {
 	modified time.Time
