@@ -190,7 +190,7 @@ func (a *answerer) refer(z *Zone, f found) {
 		if !under(name, z.name) {
 			continue
 		}
-		n := z.nodes[name]
+		n := z.node(name)
 		glue := append(append([]dns.RR(nil), n.get(dns.TypeA)...), n.get(dns.TypeAAAA)...)
 		if under(name, f.owner) {
 			a.r.msg.Extra = append(a.r.msg.Extra, glue...)

@@ -2,6 +2,8 @@ package dnsserver
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -10,57 +12,61 @@ import (
 // maxChain is the number of aliases that one answer follows.
 const maxChain = 8
 
-// path names the config place of a record.
-func (p *parser) path(rr dns.RR) string {
-	if i, ok := p.places[rr]; ok {
-		return fmt.Sprintf("records[%d]", i)
-	}
-	return ""
-}
-
-// eachRecord visits the records of the config in their order.
-func (p *parser) eachRecord(visit func(path string, rr dns.RR)) {
-	byIndex := make([]dns.RR, len(p.c.Records))
-	for rr, i := range p.places {
-		byIndex[i] = rr
-	}
-	for i, rr := range byIndex {
-		if rr != nil {
-			visit(fmt.Sprintf("records[%d]", i), rr)
-		}
+// eachRecord visits the records of the config and of its files in their order, without those
+// of the bulk.
+func (p *parser) eachRecord(visit func(at spot, rr dns.RR)) {
+	for _, rr := range p.order {
+		visit(p.places[rr], rr)
 	}
 }
 
 // checkNodes finds records that can't stand where they stand.
 func (p *parser) checkNodes() {
-	p.eachRecord(func(path string, rr dns.RR) {
+	p.eachRecord(func(at spot, rr dns.RR) {
 		name, rtype := rr.Header().Name, rr.Header().Rrtype
 		if rtype == dns.TypeCNAME {
-			p.checkCNAME(path, rr)
+			p.checkCNAME(at, rr)
 		}
 		if rtype == dns.TypeDNAME && p.z.nodes[name].get(rtype)[0] != rr {
-			p.mistake(path, "%s has two DNAME records (RFC 6672 §2.4)", name)
+			p.mistakeAt(at, "", "%s has two DNAME records (RFC 6672 §2.4)", name)
 		}
 		if name == p.z.name {
 			return
 		}
 		if cut := p.z.cutAbove(name); cut != "" && occluded(cut, name, rtype) {
-			p.mistake(path, "%s is delegated by its NS records: this %s is never served", cut,
+			p.mistakeAt(at, "", "%s is delegated by its NS records: this %s is never served", cut,
 				dns.Type(rtype))
 		}
-		for up := parent(name); under(up, p.z.name); up = parent(up) {
-			if p.z.nodes[up].has(dns.TypeDNAME) {
-				p.mistake(path, "%s has a DNAME: nothing below it is served", up)
-			}
-		}
+		p.checkBelowDNAME(at, name)
 	})
+	p.checkBulk()
+}
+
+// checkBulk finds names of the bulk that are never served. Addresses below a delegation are.
+func (p *parser) checkBulk() {
+	renames := func(n *node) bool { return n.has(dns.TypeDNAME) }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(p.z.nodes)), renames) {
+		return
+	}
+	for name, i := range p.z.bulk.all() {
+		r := &p.z.bulk.recs[p.z.bulk.names[i].first-1]
+		p.checkBelowDNAME(spot{file: r.file, line: int(r.line)}, name)
+	}
+}
+
+func (p *parser) checkBelowDNAME(at spot, name string) {
+	for up := parent(name); under(up, p.z.name); up = parent(up) {
+		if p.z.nodes[up].has(dns.TypeDNAME) {
+			p.mistakeAt(at, "", "%s has a DNAME: nothing below it is served", up)
+		}
+	}
 }
 
 // checkCNAME finds a CNAME beside other data (RFC 1034 §3.6.2); signatures may stand there.
-func (p *parser) checkCNAME(path string, rr dns.RR) {
+func (p *parser) checkCNAME(at spot, rr dns.RR) {
 	name := rr.Header().Name
 	if name == p.z.name {
-		p.mistake(path, "a CNAME can't stand at the zone's apex, beside SOA and NS")
+		p.mistakeAt(at, "", "a CNAME can't stand at the zone's apex, beside SOA and NS")
 		return
 	}
 	for _, s := range p.z.nodes[name].sets {
@@ -68,11 +74,11 @@ func (p *parser) checkCNAME(path string, rr dns.RR) {
 		case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeKEY:
 		case dns.TypeCNAME:
 			if s.rrs[0] != rr {
-				p.mistake(path, "%s already has a CNAME: %s", name, p.path(s.rrs[0]))
+				p.mistakeAt(at, "", "%s already has a CNAME: %s", name, p.where(p.places[s.rrs[0]]))
 			}
 		default:
-			p.mistake(path, "a CNAME can't stand beside other records of %s: %s is %s", name,
-				p.path(s.rrs[0]), dns.Type(s.rtype))
+			p.mistakeAt(at, "", "a CNAME can't stand beside other records of %s: %s is %s", name,
+				p.where(p.places[s.rrs[0]]), dns.Type(s.rtype))
 		}
 	}
 }
@@ -91,7 +97,7 @@ func occluded(cut, name string, rtype uint16) bool {
 
 // checkChains finds CNAMEs that come back to themselves, or never end.
 func (p *parser) checkChains() {
-	p.eachRecord(func(path string, rr dns.RR) {
+	p.eachRecord(func(at spot, rr dns.RR) {
 		if rr.Header().Rrtype != dns.TypeCNAME {
 			return
 		}
@@ -104,12 +110,12 @@ func (p *parser) checkChains() {
 			}
 			trail = append(trail, next)
 			if next == start {
-				p.mistake(path, "CNAME loop: %s", strings.Join(trail, " → "))
+				p.mistakeAt(at, "", "CNAME loop: %s", strings.Join(trail, " → "))
 				return
 			}
 			name = next
 		}
-		p.mistake(path, "the chain of CNAMEs has more than %d links: %s", maxChain,
+		p.mistakeAt(at, "", "the chain of CNAMEs has more than %d links: %s", maxChain,
 			strings.Join(trail, " → "))
 	})
 }
@@ -132,18 +138,19 @@ func (z *Zone) alias(name string) (string, bool) {
 
 // checkServers finds name servers of the zone itself that nobody could reach.
 func (p *parser) checkServers() {
-	for i, s := range p.c.NS {
-		name, err := p.target(s)
-		if err != nil || !under(name, p.z.name) {
+	for _, rr := range p.z.nodes[p.z.name].get(dns.TypeNS) {
+		name := dns.CanonicalName(rr.(*dns.NS).Ns)
+		if !under(name, p.z.name) {
 			continue
 		}
-		path := fmt.Sprintf("ns[%d]", i)
-		n := p.z.nodes[name]
+		n := p.z.node(name)
 		switch {
 		case n.has(dns.TypeCNAME):
-			p.mistake(path, "%s is a CNAME, which a name server must not be (RFC 2181 §10.3)", name)
+			p.mistakeAt(p.places[rr], "",
+				"%s is a CNAME, which a name server must not be (RFC 2181 §10.3)", name)
 		case !n.addressed():
-			p.mistake(path, "%s lies in the zone but has no A or AAAA record", name)
+			p.mistakeAt(p.places[rr], "",
+				"%s lies in the zone but has no A or AAAA record", name)
 		}
 	}
 }
@@ -214,7 +221,7 @@ func (c *hostChecker) place(path, name string, h SteeredName) {
 		c.mistake(path, "a backend with a CNAME can't stand at the zone's apex: use addresses")
 		return
 	}
-	n := z.nodes[name]
+	n := z.node(name)
 	if n == nil {
 		return
 	}

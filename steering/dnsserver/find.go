@@ -31,7 +31,7 @@ func (z *Zone) find(name string, qtype uint16, st *state) found {
 	encloser := z.name
 	for i := len(offs) - dns.CountLabel(z.name); i >= 0; i-- {
 		at := name[offs[i]:]
-		n := z.nodes[at]
+		n := z.node(at)
 		if n == nil && !st.exists(at) {
 			return z.wildcard(encloser, st)
 		}
@@ -44,13 +44,13 @@ func (z *Zone) find(name string, qtype uint16, st *state) found {
 			return found{kind: foundDNAME, owner: at, node: n}
 		}
 	}
-	return found{kind: foundName, owner: name, node: z.nodes[name], steered: st.steers(name)}
+	return found{kind: foundName, owner: name, node: z.node(name), steered: st.steers(name)}
 }
 
 // wildcard returns the source of synthesis below the closest encloser, if there is one.
 func (z *Zone) wildcard(encloser string, st *state) found {
 	owner := "*." + encloser
-	n := z.nodes[owner]
+	n := z.node(owner)
 	if n == nil && !st.exists(owner) {
 		return found{kind: foundNone, owner: encloser}
 	}

@@ -147,11 +147,11 @@ func newMemo(st *state, prior *memo) *memo {
 func indexZones(zones map[string]*Zone) *wire.Index {
 	size := 0
 	for _, z := range zones {
-		size += len(z.nodes)
+		size += z.size()
 	}
 	x := wire.NewIndex(size)
 	for _, z := range zones {
-		for name := range z.nodes {
+		for name := range z.names() {
 			addName(x, name)
 		}
 	}

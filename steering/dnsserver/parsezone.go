@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -29,12 +30,13 @@ const maxTTL = math.MaxInt32 * time.Second
 // ParseZone builds a zone from its config. It reports every mistake it finds; with any, the
 // zone is nil.
 func ParseZone(c ZoneConfig) (*Zone, []Mistake) {
-	p := parser{c: c, places: make(map[dns.RR]int)}
+	p := parser{c: c, places: make(map[dns.RR]spot)}
 	p.zone()
 	if p.z == nil {
 		return nil, p.mistakes
 	}
 	p.ttl = p.seconds("ttl", c.TTL, defaultTTL)
+	p.file()
 	p.nameservers()
 	p.soa()
 	for i, r := range c.Records {
@@ -56,12 +58,38 @@ type parser struct {
 	z        *Zone
 	ttl      uint32
 	soaRR    *dns.SOA
-	places   map[dns.RR]int // index in c.Records
+	order    []dns.RR        // as they were found, without those of the bulk and the config's SOA
+	places   map[dns.RR]spot // of those in order
 	mistakes []Mistake
+	zoneFiles
+}
+
+// spot is where a record stands: in the config, or in a line of a zone file.
+type spot struct {
+	path string // in the config; empty for a file's
+	file uint16 // index in zoneFiles.names
+	line int
 }
 
 func (p *parser) mistake(path, format string, args ...any) {
 	p.mistakes = append(p.mistakes, Mistake{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// mistakeAt records a mistake in a record, or in one of its keys where it has keys.
+func (p *parser) mistakeAt(at spot, key, format string, args ...any) {
+	m := Mistake{Path: at.path + key, Message: fmt.Sprintf(format, args...)}
+	if at.path == "" {
+		m.Path, m.File, m.Line = "file", p.names[at.file], at.line
+	}
+	p.mistakes = append(p.mistakes, m)
+}
+
+// where names a spot in a message.
+func (p *parser) where(at spot) string {
+	if at.path != "" {
+		return at.path
+	}
+	return fmt.Sprintf("%s:%d", p.names[at.file], at.line)
 }
 
 // seconds converts a duration, 0 meaning the default.
@@ -94,8 +122,14 @@ func (p *parser) zone() {
 
 // nameservers adds the apex's NS records.
 func (p *parser) nameservers() {
-	if len(p.c.NS) == 0 {
+	inFile := p.z.nodes[p.z.name].get(dns.TypeNS)
+	switch {
+	case len(p.c.NS) == 0 && len(inFile) == 0:
 		p.mistake("ns", "the zone has no name servers: name at least one, better two")
+	case len(p.c.NS) > 0 && len(inFile) > 0:
+		p.mistake("ns", "the zone's NS records stand in the zone file already, %s: take one of "+
+			"the two away", p.where(p.places[inFile[0]]))
+		return
 	}
 	seen := make(map[string]int)
 	for i, s := range p.c.NS {
@@ -110,7 +144,9 @@ func (p *parser) nameservers() {
 			continue
 		}
 		seen[name] = i
-		p.z.insert(&dns.NS{Hdr: p.header(p.z.name, dns.TypeNS, p.ttl), Ns: name})
+		rr := &dns.NS{Hdr: p.header(p.z.name, dns.TypeNS, p.ttl), Ns: name}
+		p.places[rr] = spot{path: path}
+		p.z.insert(rr)
 	}
 }
 
@@ -120,6 +156,9 @@ func (p *parser) header(owner string, rtype uint16, ttl uint32) dns.RR_Header {
 
 // soa adds the SOA record; its serial follows when the content is known.
 func (p *parser) soa() {
+	if p.soaRR != nil {
+		return // from the zone file
+	}
 	c := p.c.SOA
 	rr := &dns.SOA{
 		Hdr:     p.header(p.z.name, dns.TypeSOA, p.ttl),
@@ -133,6 +172,9 @@ func (p *parser) soa() {
 	if mname == "" && len(p.c.NS) > 0 {
 		mname = p.c.NS[0] // a bad one is reported there
 	}
+	if inFile := p.z.nodes[p.z.name].get(dns.TypeNS); mname == "" && len(inFile) > 0 {
+		mname = dns.CanonicalName(inFile[0].(*dns.NS).Ns)
+	}
 	var err error
 	if rr.Ns, err = p.target(mname); err != nil && c.MName != "" {
 		p.mistake("soa.mname", "%v", err)
@@ -145,6 +187,7 @@ func (p *parser) soa() {
 		p.mistake("soa.mbox", "%v", err)
 	}
 	p.soaRR = rr
+	p.places[rr] = spot{path: "soa"}
 	p.z.insert(rr)
 }
 
@@ -161,8 +204,8 @@ func mailbox(s string) string {
 func (p *parser) serial() {
 	if p.soaRR.Serial == 0 {
 		h := fnv.New32a()
-		for _, name := range sortedKeys(p.z.nodes) {
-			for _, s := range p.z.nodes[name].sets {
+		for _, name := range slices.Sorted(p.z.names()) {
+			for _, s := range p.z.node(name).sets {
 				lines := make([]string, len(s.rrs))
 				for i, rr := range s.rrs {
 					lines[i] = rr.String()
@@ -200,28 +243,37 @@ func (p *parser) record(i int, r Record) {
 		p.mistake(path+".type", "a SOA can't stand below the zone's apex")
 		return
 	}
-	rr, err := p.parse(p.header(owner, rtype, ttl), r.Data)
+	rr, err := p.parse(p.header(owner, rtype, ttl), r.Data, "")
 	if err != nil {
 		p.mistake(path+".data", "%v", err)
 		return
 	}
-	p.insert(path, i, rr)
+	p.insert(spot{path: path}, rr)
 }
 
 // insert adds a record unless it is there already or has another TTL than its set.
-func (p *parser) insert(path string, i int, rr dns.RR) {
+func (p *parser) insert(at spot, rr dns.RR) {
+	p.z.bulk.takeOut(rr.Header().Name, func(rr dns.RR, r *bulkRecord) {
+		p.keep(spot{file: r.file, line: int(r.line)}, rr)
+	})
 	for _, other := range p.z.nodes[rr.Header().Name].get(rr.Header().Rrtype) {
 		if dns.IsDuplicate(rr, other) {
-			p.mistake(path, "the same record is already records[%d]", p.places[other])
+			p.mistakeAt(at, "", "the same record is already %s", p.where(p.places[other]))
 			return
 		}
 		if rr.Header().Ttl != other.Header().Ttl {
-			p.mistake(path+".ttl", "records of one name and type share one TTL: records[%d] has %v",
-				p.places[other], time.Duration(other.Header().Ttl)*time.Second)
+			p.mistakeAt(at, ".ttl", "records of one name and type share one TTL: %s has %v",
+				p.where(p.places[other]), time.Duration(other.Header().Ttl)*time.Second)
 			return
 		}
 	}
-	p.places[rr] = i
+	p.keep(at, rr)
+}
+
+// keep adds a record.
+func (p *parser) keep(at spot, rr dns.RR) {
+	p.order = append(p.order, rr)
+	p.places[rr] = at
 	p.z.insert(rr)
 }
 
@@ -255,6 +307,15 @@ func (p *parser) owner(path, s string) string {
 
 // rtype resolves a type's mnemonic, or TYPE<n> (RFC 3597 §5).
 func (p *parser) rtype(path, s string) uint16 {
+	rtype, err := typeOf(s)
+	if err != nil {
+		p.mistake(path, "%v", err)
+	}
+	return rtype
+}
+
+// typeOf returns the type of records that a mnemonic, or TYPE<n>, stands for.
+func typeOf(s string) (uint16, error) {
 	upper := strings.ToUpper(s)
 	rtype, ok := dns.StringToType[upper]
 	if digits, found := strings.CutPrefix(upper, "TYPE"); !ok && found {
@@ -263,21 +324,27 @@ func (p *parser) rtype(path, s string) uint16 {
 	}
 	switch {
 	case s == "":
-		p.mistake(path, "missing")
+		return 0, errors.New("missing")
 	case !ok:
-		p.mistake(path, "%q is no record type", s)
+		return 0, fmt.Errorf("%q is no record type", s)
 	case rtype == dns.TypeNone || rtype == dns.TypeReserved || rtype == dns.TypeOPT,
 		rtype >= 128 && rtype <= 255: // RFC 6895 §3.1: question and meta types
-		p.mistake(path, "%s is no type of records that a zone can hold", upper)
-	default:
-		return rtype
+		return 0, fmt.Errorf("%s is no type of records that a zone can hold", upper)
 	}
-	return 0
+	return rtype, nil
 }
 
+// sentinel is a record behind one that is parsed: the library takes missing fields for empty ones
+// when nothing follows.
+const (
+	endOfData = "end-of-data."
+	sentinel  = endOfData + " 1 IN A 192.0.2.1\n"
+)
+
 // parse reads a record's data. The result has passed through its wire form, so that equal
-// records look equal however they were written.
-func (p *parser) parse(hdr dns.RR_Header, data string) (dns.RR, error) {
+// records look equal however they were written. Names in the data are relative to the origin;
+// without one, as in a config, they must be absolute.
+func (p *parser) parse(hdr dns.RR_Header, data, origin string) (dns.RR, error) {
 	if strings.TrimSpace(data) == "" {
 		return nil, errors.New("missing")
 	}
@@ -286,20 +353,27 @@ func (p *parser) parse(hdr dns.RR_Header, data string) (dns.RR, error) {
 		name = fmt.Sprintf("TYPE%d", hdr.Rrtype)
 	}
 	// Includes stay off: data must not be able to read files.
-	zp := dns.NewZoneParser(strings.NewReader(". 1 IN "+name+" "+data+"\n"), ".", "")
+	zp := dns.NewZoneParser(strings.NewReader(". 1 IN "+name+" "+data+"\n"+sentinel),
+		cmp.Or(origin, "."), "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil {
+		if strings.Contains(err.Error(), endOfData) {
+			return nil, fmt.Errorf("not valid for type %s: something is missing at the end", name)
+		}
 		return nil, fmt.Errorf("not valid for type %s: %s", name, tidy(err))
 	}
 	if !ok || rr.Header().Rrtype != hdr.Rrtype {
 		return nil, fmt.Errorf("not valid for type %s", name)
 	}
-	if _, more := zp.Next(); more || zp.Err() != nil {
+	next, _ := zp.Next()
+	if zp.Err() != nil || next == nil || next.Header().Name != endOfData {
 		return nil, errors.New("more than one record")
 	}
 	*rr.Header() = hdr
-	if err := p.absolute(rr, data); err != nil {
-		return nil, err
+	if origin == "" {
+		if err := p.absolute(rr, data); err != nil {
+			return nil, err
+		}
 	}
 	return rewire(rr)
 }

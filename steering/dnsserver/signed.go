@@ -38,7 +38,7 @@ func (z *Zone) signedBy(s zoneSigner) *Zone {
 // CheckSigned finds static records that a signed zone can't have: those that signing adds.
 func (z *Zone) CheckSigned() []Mistake {
 	var mistakes []Mistake
-	for _, name := range sortedKeys(z.nodes) {
+	for _, name := range sortedKeys(z.nodes) { // the bulk has addresses alone
 		for _, set := range z.nodes[name].sets {
 			switch set.rtype {
 			case dns.TypeDNSKEY, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM,
@@ -94,7 +94,7 @@ func (st *state) contents(z *Zone) *dnssec.Zone {
 	out := &dnssec.Zone{
 		Apex:  z.name,
 		SOA:   z.nodes[z.name].get(dns.TypeSOA)[0].(*dns.SOA),
-		Names: make([]dnssec.Name, 0, len(z.nodes)),
+		Names: make([]dnssec.Name, 0, z.size()),
 	}
 	steered := make(map[string]bool) // the names that steering adds; true: a steered one itself
 	for _, h := range st.names.hosts {
@@ -120,13 +120,13 @@ func (st *state) contents(z *Zone) *dnssec.Zone {
 		}
 		out.Names = append(out.Names, entry)
 	}
-	for name, n := range z.nodes {
+	for name, n := range z.all() {
 		if !z.hides(name) {
 			add(name, n)
 		}
 	}
 	for name := range steered {
-		if z.nodes[name] == nil {
+		if !z.has(name) {
 			add(name, nil)
 		}
 	}

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -18,6 +19,9 @@ type ZoneConfig struct {
 	SOA     SOA
 	NS      []string
 	Records []Record
+	// File holds more records; nil: there are none. When it has the zone's SOA record, SOA is
+	// not used; when it has NS records of the zone, NS must be empty.
+	File *ZoneFile
 }
 
 // SOA holds the fields of the zone's SOA record (RFC 1035 §3.3.13). Times are whole seconds.
@@ -44,12 +48,19 @@ type Record struct {
 type Mistake struct {
 	Path    string
 	Message string
+	// File is set for a mistake in a zone file, with the line, from 1; 0: the file as a whole.
+	// Path is "file" then.
+	File string
+	Line int
 }
 
 // Zone holds a zone's static records. It is immutable and safe for concurrent use.
 type Zone struct {
 	name  string // canonical
 	nodes map[string]*node
+	bulk  *bulk // the names that nodes doesn't hold; may be nil
+	// digest is Digest.
+	digest string
 	// negative is the SOA as it stands in negative answers: its TTL is the smaller of its own
 	// and the MINIMUM field (RFC 2308 §5).
 	negative *dns.SOA
@@ -58,6 +69,53 @@ type Zone struct {
 
 // Name returns the zone's name in canonical form: lower case, with the final dot.
 func (z *Zone) Name() string { return z.name }
+
+// Digest identifies the content of the zone's file and of all that it includes: SHA-256 in hex;
+// empty without a file.
+func (z *Zone) Digest() string { return z.digest }
+
+// node returns a canonical name's node; nil when the name isn't there.
+func (z *Zone) node(name string) *node {
+	if n := z.nodes[name]; n != nil {
+		return n
+	}
+	return z.bulk.node(name)
+}
+
+// has reports whether a canonical name is there.
+func (z *Zone) has(name string) bool {
+	return z.nodes[name] != nil || z.bulk.find(name) >= 0
+}
+
+// size returns the number of names.
+func (z *Zone) size() int { return len(z.nodes) + z.bulk.size() }
+
+// names lists the names, in any order.
+func (z *Zone) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range z.nodes {
+			if !yield(name) {
+				return
+			}
+		}
+		for name := range z.bulk.all() {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// all lists the names with their nodes, in any order.
+func (z *Zone) all() iter.Seq2[string, *node] {
+	return func(yield func(string, *node) bool) {
+		for name := range z.names() {
+			if !yield(name, z.node(name)) {
+				return
+			}
+		}
+	}
+}
 
 // node is a name in the zone. One without sets is an empty non-terminal (RFC 4592 §2.2.2).
 type node struct {
@@ -104,15 +162,22 @@ func (n *node) addressed() bool { return n.has(dns.TypeA) || n.has(dns.TypeAAAA)
 // insert adds a record, and every name between it and the apex.
 func (z *Zone) insert(rr dns.RR) {
 	owner := rr.Header().Name
-	for name := owner; ; name = parent(name) {
-		if z.nodes[name] == nil {
-			z.nodes[name] = new(node)
-		}
-		if name == z.name {
-			break
-		}
+	if z.nodes[owner] == nil {
+		z.nodes[owner] = new(node)
+		z.lead(owner)
 	}
 	z.nodes[owner].add(rr)
+}
+
+// lead sees to it that every name between one and the apex is there (RFC 4592 §2.2.2).
+func (z *Zone) lead(name string) {
+	for name != z.name {
+		name = parent(name)
+		if z.has(name) {
+			return // and so is all above it
+		}
+		z.nodes[name] = new(node)
+	}
 }
 
 // cutAbove returns the name of the zone cut at or above a name of the zone, below the apex; ""
@@ -120,7 +185,7 @@ func (z *Zone) insert(rr dns.RR) {
 func (z *Zone) cutAbove(name string) string {
 	cut := ""
 	for ; name != z.name; name = parent(name) {
-		if z.nodes[name].has(dns.TypeNS) {
+		if z.nodes[name].has(dns.TypeNS) { // no name of the bulk has
 			cut = name
 		}
 	}
