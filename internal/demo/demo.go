@@ -105,11 +105,16 @@ func (d *Demo) stop(ctx context.Context) error {
 	return nil
 }
 
-// Close frees the sockets of a demo that never ran.
+// Close frees what a demo that never ran holds; after Run it does nothing.
 func (d *Demo) Close() error {
 	var errs []error
 	for _, l := range d.sockets {
-		errs = append(errs, l.Close())
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	for _, s := range d.standins {
+		errs = append(errs, s.cache.Close())
 	}
 	return errors.Join(errs...)
 }
