@@ -30,7 +30,8 @@ backends:
       headers: [{name: x-probe}]
       expect: {headers: [{name: server}]}
 pools: [{name: p, members: [{backend: one}]}]
-hosts: [{name: cdn.example.test, pools: [p]}]
+hosts: [{name: cdn.example.test, pools: [p], places: [{countries: [DE], pools: [p]}]}]
+geo: {lists: [{name: l, prefixes: [192.0.2.0/24]}]}
 providers: [{name: e, kind: edge, nodes: ["http://127.0.0.1:8053"]}]
 edge: {sites: [{hosts: [cdn.example.test], origin: "http://192.0.2.1"}]}
 admin: {tokens: [{name: ci, token_env: CI_TOKEN, scopes: [read]}]}
@@ -55,6 +56,7 @@ func TestTheReferenceOfTheConfigurationIsTheCodes(t *testing.T) {
 	}
 	r := &reference{t: t, comments: comments(t), computed: map[string]string{
 		"node": "the host name", "vantage": "`node`", "zones[].soa.mbox": "`hostmaster` in the zone",
+		"hosts[].places[].name":     "its countries, as in `at-de`",
 		"backends[].probe.interval": "`probing.interval`",
 		"backends[].probe.timeout":  "`probing.timeout`",
 		"backends[].probe.rise":     "`probing.rise`",

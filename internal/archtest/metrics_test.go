@@ -27,6 +27,7 @@ import (
 	"pointsman/steering"
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
+	"pointsman/steering/geo"
 )
 
 // metric is one metric of ours, as the code declares it.
@@ -174,6 +175,10 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 		},
 		"steering": func(r prometheus.Registerer) error {
 			steering.NewEngine(steering.EngineConfig{Registerer: r})
+			return nil
+		},
+		"steering/geo": func(r prometheus.Registerer) error {
+			geo.NewSource(geo.SourceConfig{Registerer: r})
 			return nil
 		},
 		"steering/dnsserver": func(r prometheus.Registerer) error {

@@ -183,6 +183,8 @@ func TestTheNoticeIsUpToDate(t *testing.T) {
 	for _, m := range modules {
 		fmt.Fprintf(&b, "  %s %s: %s\n", m.Path, m.Version, m.licence)
 	}
+	b.WriteString("\nIt also holds data with a licence of its own, whose text stands at the end:\n\n" +
+		"  country data (steering/geo/data): Number Resource Organization (NRO), CC BY 4.0\n")
 	b.WriteString("\nThe text of the Apache License, Version 2.0, stands in LICENSE. The other licences, and the\n" +
 		"notices that come with modules, follow.\n")
 	for _, m := range modules {
@@ -196,6 +198,8 @@ func TestTheNoticeIsUpToDate(t *testing.T) {
 			}
 		}
 	}
+	fmt.Fprintf(&b, "\n%s\nsteering/geo/data\n%[1]s\n\n%s", strings.Repeat("=", 72),
+		read(t, "steering/geo/data/LICENSE"))
 	want := b.String()
 	for _, host := range []string{"proxy.golang", "sum.golang", "pkg.go.dev", "goproxy", "npmjs",
 		"pypi.org", "crates.io", "rubygems", "artifactory", "nexus"} {

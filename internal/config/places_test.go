@@ -101,9 +101,8 @@ func TestThePoolsOfPlacesAreCheckedAsThoseOfTheirHost(t *testing.T) {
 }
 
 func TestAPlaceWithoutALastResortIsWarnedOf(t *testing.T) {
-	text := strings.Replace(example(t), "    stickiness: spread ", `    places:
-      - {countries: [DE], pools: [cdns]}
-    stickiness: spread `, 1)
+	text := strings.Replace(example(t), "[JP, KR], pools: [edge, origin]",
+		"[JP, KR], pools: [cdns]", 1)
 	_, report, err := config.Load(config.Options{Data: []byte(text), Name: "x",
 		Env: []string{"CLOUDFLARE_TOKEN=a"}})
 	if err != nil {
@@ -113,7 +112,7 @@ func TestAPlaceWithoutALastResortIsWarnedOf(t *testing.T) {
 	for _, w := range report.Warnings {
 		paths = append(paths, w.Path)
 	}
-	if d := cmp.Diff([]string{"hosts[0].places[0].pools"}, paths); d != "" {
+	if d := cmp.Diff([]string{"hosts[0].places[1].pools"}, paths); d != "" {
 		t.Errorf("warnings (-want +got): %s", d)
 	}
 }
