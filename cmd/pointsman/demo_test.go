@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 )
 
@@ -92,20 +91,17 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// The scripts of this folder share one demo and run one after the other.
-func TestScriptsOnTheDemo(t *testing.T) {
-	t.Parallel()
+// scriptsOnTheDemo runs the scripts that share one demo, one after the other.
+func scriptsOnTheDemo(t *testing.T) {
 	d := aDemo(t)
 	files, err := filepath.Glob("testdata/script/demo/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
 	for _, file := range files {
-		t.Run("in order", func(t *testing.T) {
-			p := params(t, d.env())
-			p.Files = []string{file}
-			testscript.Run(t, p)
-		})
+		p := params(t, d.env())
+		p.Files = []string{file}
+		runScripts(t, p)
 	}
 }
 

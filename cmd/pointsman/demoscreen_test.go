@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,61 +153,66 @@ func terminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
-// The live screen, ended in every way there is, gives the terminal back as it was and leaves
-// nothing behind.
-func TestTheLiveScreenEndsCleanly(t *testing.T) {
-	t.Parallel()
+// liveScreenEnds shows that the live screen, ended in every way there is, gives the terminal back
+// as it was and leaves nothing behind.
+func liveScreenEnds(t *testing.T) {
+	var all sync.WaitGroup
+	defer all.Wait()
 	for name, end := range map[string]func(person *os.File, p *os.Process) error{
 		"with q":      func(person *os.File, _ *os.Process) error { _, err := person.WriteString("q"); return err },
 		"with Ctrl-C": func(person *os.File, _ *os.Process) error { _, err := person.WriteString("\x03"); return err },
 		"by SIGTERM":  func(_ *os.File, p *os.Process) error { return p.Signal(syscall.SIGTERM) },
 		"by SIGHUP":   func(_ *os.File, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			person, program := terminal(t)
-			defer person.Close()
-			before, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ports, ip, dir := freePorts(t, 2), loopbackOf(t.Name()), t.TempDir()
-			cmd := exec.Command("pointsman", "demo", "--dns", ip+":5300", "--admin", ip+":8053",
-				"--http-port", fmt.Sprint(ports[0]), "--api-port", fmt.Sprint(ports[1]))
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
-			cmd.Env = append(os.Environ(), "TMPDIR="+dir, "TERM=xterm-256color")
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			screen := &syncBuffer{}
-			var reader sync.WaitGroup
-			reader.Go(func() { _, _ = io.Copy(screen, person) }) // until nobody has the other side
-			shown := regexp.MustCompile(`alpha.*healthy`)
-			wait(t, "the screen shows alpha", func() bool { return shown.MatchString(screen.String()) })
-			if err := end(person, cmd.Process); err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("%v\n%q", err, screen)
-			}
-			after, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
-			if err != nil || *after != *before {
-				t.Errorf("the terminal is not as it was: %v\n%+v\n%+v", err, before, after)
-			}
-			program.Close()
-			reader.Wait()
-			last := screen.String()
-			if !strings.HasSuffix(last, "demo ended; nothing is left behind\r\n") {
-				t.Errorf("the last words: %q", last[max(0, len(last)-200):])
-			}
-			last = last[strings.LastIndex(last, "\x1b[?1049h"):]
-			if !strings.Contains(last, "\x1b[?1049l") || !strings.Contains(last, "\x1b[?25h") {
-				t.Errorf("the alternate screen was not left, or the cursor stays hidden: %q", last)
-			}
-			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-				t.Errorf("left behind: %v %v", left, err)
-			}
-		})
+		all.Go(func() { t.Run(name, func(t *testing.T) { liveScreenEndsSo(t, end) }) })
+	}
+}
+
+func liveScreenEndsSo(t *testing.T, end func(person *os.File, p *os.Process) error) {
+	person, program := terminal(t)
+	defer person.Close()
+	before, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, ip, dir := freePorts(t, 2), loopbackOf(t.Name()), t.TempDir()
+	cmd := exec.Command("pointsman", "demo", "--dns", ip+":5300", "--admin", ip+":8053",
+		"--http-port", fmt.Sprint(ports[0]), "--api-port", fmt.Sprint(ports[1]))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "TERM=xterm-256color")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	screen := &syncBuffer{}
+	var reader sync.WaitGroup
+	reader.Go(func() { _, _ = io.Copy(screen, person) }) // until nobody has the other side
+	// Only what changes is drawn again, so that a row never comes as one piece.
+	wait(t, "the screen shows a backend and its state", func() bool {
+		return strings.Contains(screen.String(), "alpha") &&
+			strings.Contains(screen.String(), "healthy")
+	})
+	if err := end(person, cmd.Process); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%q", err, screen)
+	}
+	after, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+	if err != nil || *after != *before {
+		t.Errorf("the terminal is not as it was: %v\n%+v\n%+v", err, before, after)
+	}
+	program.Close()
+	reader.Wait()
+	last := screen.String()
+	if !strings.HasSuffix(last, "demo ended; nothing is left behind\r\n") {
+		t.Errorf("the last words: %q", last[max(0, len(last)-200):])
+	}
+	last = last[strings.LastIndex(last, "\x1b[?1049h"):]
+	if !strings.Contains(last, "\x1b[?1049l") || !strings.Contains(last, "\x1b[?25h") {
+		t.Errorf("the alternate screen was not left, or the cursor stays hidden: %q", last)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }

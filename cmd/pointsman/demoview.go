@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -121,12 +120,13 @@ func backendsOf(s api.Status) []shownBackend {
 	return out
 }
 
-// screen runs the live screen until the user quits or ctx ends.
+// screen runs the live screen until the user quits or ctx ends. It is asked to quit, never cut
+// off: only then does it wait for its reader of keys.
 func (v demoView) screen(ctx context.Context) error {
-	m := &demoModel{view: v, ctx: ctx, width: 80, height: 24}
-	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithoutSignalHandler()).Run()
-	if errors.Is(err, tea.ErrProgramKilled) || ctx.Err() != nil {
-		return nil
-	}
+	p := tea.NewProgram(&demoModel{view: v, ctx: ctx, width: 80, height: 24},
+		tea.WithoutSignalHandler())
+	stop := context.AfterFunc(ctx, p.Quit)
+	defer stop()
+	_, err := p.Run()
 	return err
 }

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -60,31 +62,18 @@ func loopbackOf(script string) string {
 	return fmt.Sprintf("127.%d.%d.%d", 64+sum%100, sum/100%250+1, sum/25000%250+1)
 }
 
-// freePorts finds ports that are free on all addresses of the demo's CDNs, edge and origin.
+// lastPort is the last port that freePorts gave away; each is given once in a process.
+var lastPort atomic.Uint32
+
+// freePorts finds ports that are free on all addresses of the demo's CDNs, edge and origin. They
+// are below those that the system gives to connections, so that they stay free until used.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
+	lastPort.CompareAndSwap(0, uint32(10000+os.Getpid()%200*80))
 	var ports []int
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	for try := 0; len(ports) < n && try < 100; try++ {
-		l, err := net.Listen("tcp", "127.0.0.15:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, l)
-		port := l.Addr().(*net.TCPAddr).Port
-		free := true
-		for last := 11; last < 15 && free; last++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:%d", last, port))
-			if free = err == nil; free {
-				held = append(held, l)
-			}
-		}
-		if free {
+	for try := 0; len(ports) < n && try < 2000; try++ {
+		port := 10000 + int(lastPort.Add(1))%20000
+		if freeEverywhere(port) {
 			ports = append(ports, port)
 		}
 	}
@@ -92,6 +81,17 @@ func freePorts(t *testing.T, n int) []int {
 		t.Fatalf("found %d free ports, want %d", len(ports), n)
 	}
 	return ports
+}
+
+func freeEverywhere(port int) bool {
+	for last := 11; last <= 15; last++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:%d", last, port))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
 }
 
 // exits runs a command that must end with this exit code: exits 2 pointsman drain.
@@ -223,16 +223,51 @@ func signalNode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmds[len(cmds)-1].Process.Signal(syscall.SIGHUP))
 }
 
-func TestScriptsThatNeedNoNode(t *testing.T) {
-	t.Parallel()
-	p := params(t, nil)
-	p.Dir = "testdata/script/alone"
-	testscript.Run(t, p)
+// together runs scripts at the same time, however few processors there are: they wait far more
+// than they work. (The parallel tests of package testing are as many as there are processors.)
+type together struct {
+	*testing.T
+	runs *sync.WaitGroup
 }
 
-func TestScriptsThatServe(t *testing.T) {
-	t.Parallel()
+// Parallel implements testscript.T.
+func (together) Parallel() {}
+
+// Verbose implements testscript.T.
+func (together) Verbose() bool { return testing.Verbose() }
+
+// Run implements testscript.T.
+func (t together) Run(name string, f func(testscript.T)) {
+	t.runs.Go(func() {
+		t.T.Run(name, func(sub *testing.T) { f(together{sub, &sync.WaitGroup{}}) })
+	})
+}
+
+// runScripts runs scripts together and returns when the last has ended.
+func runScripts(t *testing.T, p testscript.Params) {
+	t.Helper()
+	all := together{t, &sync.WaitGroup{}}
+	testscript.RunT(all, p)
+	all.runs.Wait()
+}
+
+// TestStories runs everything that takes its time, all at once.
+func TestStories(t *testing.T) {
+	var stories sync.WaitGroup
+	for name, story := range map[string]func(*testing.T){
+		"scripts that need no node": func(t *testing.T) { scriptsOf(t, "alone") },
+		"scripts that serve":        func(t *testing.T) { scriptsOf(t, "serve") },
+		"scripts on the demo":       scriptsOnTheDemo,
+		"the README's commands":     readmeCommandsWork,
+		"the live screen ended":     liveScreenEnds,
+	} {
+		stories.Go(func() { t.Run(name, story) })
+	}
+	stories.Wait()
+}
+
+func scriptsOf(t *testing.T, folder string) {
 	p := params(t, nil)
-	p.Dir = "testdata/script/serve"
-	testscript.Run(t, p)
+	p.Dir = "testdata/script/" + folder
+	runScripts(t, p)
 }

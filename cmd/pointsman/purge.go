@@ -207,8 +207,8 @@ func waitPurge(cmd *cobra.Command, f *clientFlags, s api.PurgeStatus, limit time
 			return fmt.Errorf("waiting for purge %s (it is accepted and goes on): %w", s.ID, err)
 		default:
 			if away == nil && cmd.Context().Err() == nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "the node is away, waiting for it: %s\n",
-					cleanLines(err.Error()))
+				why, _, _ := strings.Cut(err.Error(), "\n")
+				fmt.Fprintf(cmd.ErrOrStderr(), "the node is away, waiting for it: %s\n", clean(why))
 			}
 			pause(cmd.Context(), pollPause)
 		}

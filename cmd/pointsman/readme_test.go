@@ -40,10 +40,9 @@ func readmeCommands(t *testing.T) []string {
 	return strings.Split(strings.TrimSpace(block), "\n")
 }
 
-// The README's commands do what it says, word by word but for the ports, which this test
-// must choose, and the name of the program, which is this test's binary.
-func TestTheCommandsOfTheReadmeWork(t *testing.T) {
-	t.Parallel()
+// readmeCommandsWork shows that the README's commands do what it says, word by word but for the
+// ports, which this test must choose, and the program's name, which is this test's binary.
+func readmeCommandsWork(t *testing.T) {
 	for _, tool := range []string{"dig", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("the README uses %s: %v", tool, err)
