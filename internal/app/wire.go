@@ -219,7 +219,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		}
 		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
 			Table: table, Draws: p.draws(), Logger: a.log,
-			Registerer: p.registry})
+			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce})
 		if err != nil {
 			return fmt.Errorf("dns.listen: %w", err)
 		}
