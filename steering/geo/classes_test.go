@@ -14,6 +14,13 @@ import (
 type world struct {
 	ranges []row
 	rules  []geo.Rule
+	edges  []edge // see survey
+}
+
+// edge is an address at which the class may change, with the class from there on.
+type edge struct {
+	at    netip.Addr
+	class uint8
 }
 
 type row struct {
@@ -45,15 +52,17 @@ func (w world) class(a netip.Addr) uint8 {
 	return 0
 }
 
-// edges are all addresses at which the class may change, the first of each family with them.
-func (w world) edges() []netip.Addr {
-	list := []netip.Addr{addr("0.0.0.0"), addr("::")}
+// survey lists all addresses at which the class may change, the first of each family with them.
+func (w *world) survey() {
+	note := func(a netip.Addr) { w.edges = append(w.edges, edge{a, w.class(a)}) }
 	add := func(first, last netip.Addr) {
-		list = append(list, first)
+		note(first)
 		if next := last.Next(); next.IsValid() {
-			list = append(list, next)
+			note(next)
 		}
 	}
+	note(addr("0.0.0.0"))
+	note(addr("::"))
 	for _, r := range w.ranges {
 		add(r.first, r.last)
 	}
@@ -62,7 +71,6 @@ func (w world) edges() []netip.Addr {
 			add(p.Addr(), lastOf(p))
 		}
 	}
-	return list
 }
 
 func lastOf(p netip.Prefix) netip.Addr {
@@ -77,8 +85,8 @@ func lastOf(p netip.Prefix) netip.Addr {
 // uniform reports whether all addresses of a prefix have one class.
 func (w world) uniform(p netip.Prefix) bool {
 	class := w.class(p.Masked().Addr())
-	for _, e := range w.edges() {
-		if p.Contains(e) && w.class(e) != class {
+	for _, e := range w.edges {
+		if e.class != class && p.Contains(e.at) {
 			return false
 		}
 	}
@@ -151,6 +159,7 @@ func drawWorld(t *rapid.T) world {
 		}
 		w.rules = append(w.rules, r)
 	}
+	w.survey()
 	return w
 }
 
@@ -172,10 +181,10 @@ func TestEveryAddressInAScopeHasItsClassAndNoWiderPrefixHas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
 		c := w.locator(t).Classify(w.rules)
-		for _, e := range w.edges() {
-			w.check(t, c, e)
-			if e.Prev().IsValid() {
-				w.check(t, c, e.Prev())
+		for _, e := range w.edges {
+			w.check(t, c, e.at)
+			if before := e.at.Prev(); before.IsValid() {
+				w.check(t, c, before)
 			}
 		}
 		for range 20 {
