@@ -104,7 +104,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.closers.close())
 	}
-	a.loaded.Store(&loadedConfig{config: c, hash: hashOf(c), at: time.Now(),
+	a.loaded.Store(&loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
 		warnings: warningsOf(report), purges: in.purges})
 	a.metrics.config(a.loaded.Load())
 	for _, w := range warningsOf(report) {

@@ -43,7 +43,7 @@ func (in *inputs) steers() bool { return len(in.spec.Hosts) > 0 }
 func convert(c *config.Config, r *config.Report) (*inputs, error) {
 	in := &inputs{sites: sitesOf(c)}
 	var bad []pathMistake
-	in.zones, bad = zonesOf(c, serialOf(time.Now()))
+	in.zones, bad = zonesOf(c, r.Source, serialOf(time.Now()))
 	bad = append(bad, hostMistakes(c, in.zones)...)
 	bad = append(bad, signedMistakes(c, in.zones)...)
 	var err error
@@ -55,7 +55,7 @@ func convert(c *config.Config, r *config.Report) (*inputs, error) {
 	}
 	for _, t := range in.targets {
 		for _, m := range t.Check() {
-			bad = append(bad, pathMistake{backendPath(c, t.Backend) + ".probe", m.Path + ": " + m.Message})
+			bad = append(bad, complaint(backendPath(c, t.Backend)+".probe", m.Path+": "+m.Message))
 		}
 	}
 	in.backends, in.rules = rulesOf(c)
@@ -72,12 +72,25 @@ func convert(c *config.Config, r *config.Report) (*inputs, error) {
 func located(r *config.Report, bad []pathMistake) error {
 	e := &config.Error{}
 	for _, m := range bad {
-		e.Mistakes = append(e.Mistakes, r.Source.Finding(m.path, m.message))
+		f := config.Finding{File: m.file, Line: m.line, Message: m.message}
+		if m.file == "" {
+			f = r.Source.Finding(m.path, m.message)
+		}
+		e.Mistakes = append(e.Mistakes, f)
 	}
 	slices.SortStableFunc(e.Mistakes, func(a, b config.Finding) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+		return cmp.Or(cmp.Compare(inZoneFile(a), inZoneFile(b)), cmp.Compare(a.File, b.File),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
 	})
 	return e
+}
+
+// inZoneFile is 1 for findings in zone files, so that they sort behind those of the config.
+func inZoneFile(f config.Finding) int {
+	if f.Line > 0 && f.Col == 0 {
+		return 1
+	}
+	return 0
 }
 
 func backendPath(c *config.Config, name string) string {
@@ -109,7 +122,7 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 	}
 	var bad []pathMistake
 	for _, m := range dnsserver.CheckHosts(zones, names) {
-		bad = append(bad, pathMistake{m.Path, m.Message})
+		bad = append(bad, complaint(m.Path, m.Message))
 	}
 	return bad
 }
@@ -158,7 +171,7 @@ func purgesOf(c *config.Config) ([]purge.Target, []pathMistake) {
 	for i, pc := range c.Providers {
 		p, err := newProvider(pc)
 		if err != nil {
-			bad = append(bad, pathMistake{fmt.Sprintf("providers[%d]", i), err.Error()})
+			bad = append(bad, complaint(fmt.Sprintf("providers[%d]", i), err.Error()))
 			continue
 		}
 		t := purge.Target{Provider: p, AllowWiden: pc.AllowWiden, SoftFallback: pc.SoftFallback}
@@ -232,30 +245,6 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 	return s, nil
 }
 
-// zonesOf parses the zones. Each mistake carries its path in the config.
-func zonesOf(c *config.Config, serial uint32) ([]*dnsserver.Zone, []pathMistake) {
-	var zones []*dnsserver.Zone
-	var bad []pathMistake
-	for i, z := range c.Zones {
-		zc := dnsserver.ZoneConfig{Name: fqdn(z.Name), TTL: z.TTL, NS: absolute(z.NS, z.Name),
-			SOA: dnsserver.SOA{
-				MName: absolute(z.NS, z.Name)[0], MBox: fqdn(z.SOA.Mbox), Serial: serial,
-				Refresh: z.SOA.Refresh, Retry: z.SOA.Retry, Expire: z.SOA.Expire,
-				NegativeTTL: z.SOA.NegativeTTL,
-			}}
-		for _, r := range z.Records {
-			zc.Records = append(zc.Records,
-				dnsserver.Record{Name: r.Name, Type: r.Type, TTL: r.TTL, Data: r.Data})
-		}
-		zone, mistakes := dnsserver.ParseZone(zc)
-		for _, m := range mistakes {
-			bad = append(bad, pathMistake{fmt.Sprintf("zones[%d].%s", i, m.Path), m.Message})
-		}
-		zones = append(zones, zone)
-	}
-	return zones, bad
-}
-
 // absolute makes relative nameserver names absolute.
 func absolute(names []string, zone string) []string {
 	out := make([]string, len(names))
@@ -268,8 +257,18 @@ func absolute(names []string, zone string) []string {
 	return out
 }
 
-// pathMistake is a package's complaint about a part of the config.
-type pathMistake struct{ path, message string }
+// pathMistake is a package's complaint about a part of the config, or with a file, about a line
+// of that.
+type pathMistake struct {
+	path, message string
+	file          string
+	line          int
+}
+
+// complaint is a pathMistake about the config itself.
+func complaint(path, message string) pathMistake {
+	return pathMistake{path: path, message: message}
+}
 
 // targetsOf converts the probes of all backends. An address backend without an address of its
 // own in the probe is probed where its URL says.

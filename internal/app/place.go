@@ -51,7 +51,8 @@ func (in *inputs) loadGeo(c *config.Config, r *config.Report) (err error) {
 		return nil
 	}
 	if in.geo, err = geo.Load(c.Geo.Country); err != nil && c.Geo.Country != "" {
-		return fmt.Errorf("%w: %w", ErrConfig, located(r, []pathMistake{{"geo.country", err.Error()}}))
+		bad := []pathMistake{complaint("geo.country", err.Error())}
+		return fmt.Errorf("%w: %w", ErrConfig, located(r, bad))
 	}
 	return err
 }

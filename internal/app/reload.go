@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,12 +27,16 @@ const settle = 300 * time.Millisecond
 
 // hashOf identifies what a configuration makes of the traffic: the merged values without
 // secrets and without what differs from node to node, so that nodes which agree have the same.
-func hashOf(c *config.Config) string {
+func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared := *c
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
 	shared.DNS.Listen, shared.DNS.UDPWorkers, shared.DNS.Coalesce = nil, 0, 0
 	shared.Edge.Listen, shared.Admin = nil, config.Admin{}
 	shared.Log, shared.Store = config.Log{}, config.Store{}
+	shared.Zones = slices.Clone(c.Zones)
+	for i, z := range zones {
+		shared.Zones[i].File = z.Digest() // wherever the file lies
+	}
 	raw, err := json.Marshal(shared)
 	if err != nil {
 		return "unknown" // plain values always marshal
@@ -90,7 +95,7 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 	if err := a.reloadGeo(old, c, report, in); err != nil {
 		return nil, nil, err
 	}
-	return &loadedConfig{config: c, hash: hashOf(c), at: time.Now(),
+	return &loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
 		warnings: warningsOf(report), purges: in.purges}, in, nil
 }
 
@@ -203,13 +208,13 @@ func (a *App) watchConfig(ctx context.Context) error {
 		<-quiet.C
 	}
 	defer quiet.Stop()
-	last := stampOf(a.opts.Path)
+	last := a.stamps()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.opts.Hup:
-			last = stampOf(a.opts.Path)
+			last = a.stamps()
 			_, _ = a.Reload(ctx) // Reload has logged and counted its outcome
 		case _, ok := <-changes:
 			if !ok {
@@ -220,7 +225,7 @@ func (a *App) watchConfig(ctx context.Context) error {
 			a.log.Warn("changes of the config file may have been missed", "err", err)
 			quiet.Reset(settle)
 		case <-quiet.C:
-			if now := stampOf(a.opts.Path); now != last {
+			if now := a.stamps(); !slices.Equal(now, last) {
 				last = now
 				_, _ = a.Reload(ctx)
 			}
@@ -249,6 +254,17 @@ func (a *App) watcher() *fsnotify.Watcher {
 type stamp struct {
 	mod  time.Time
 	size int64
+}
+
+// stamps tells the config file and the zone files in force; what those include is not watched.
+func (a *App) stamps() []stamp {
+	all := []stamp{stampOf(a.opts.Path)}
+	for _, z := range a.loaded.Load().config.Zones {
+		if z.File != "" {
+			all = append(all, stampOf(z.File))
+		}
+	}
+	return all
 }
 
 func stampOf(path string) stamp {

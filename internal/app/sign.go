@@ -107,7 +107,7 @@ func signedMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 			continue
 		}
 		for _, m := range z.CheckSigned() {
-			bad = append(bad, pathMistake{fmt.Sprintf("zones[%d].%s", i, m.Path), m.Message})
+			bad = append(bad, complaint(fmt.Sprintf("zones[%d].%s", i, m.Path), m.Message))
 		}
 	}
 	return bad

@@ -311,7 +311,8 @@ func (r *reference) fallback(full string, f reflect.StructField, v reflect.Value
 		for i := range v.Len() {
 			items = append(items, fmt.Sprint(v.Index(i).Interface()))
 		}
-		if given := f.Tag.Get("required") != "" || f.Name == "Addresses" || f.Name == "Nodes"; given &&
+		if given := f.Tag.Get("required") != "" || f.Name == "Addresses" || f.Name == "Nodes" ||
+			f.Name == "NS"; given &&
 			full != "dns.listen" && full != "edge.listen" {
 			if f.Tag.Get("required") != "" {
 				return "**required**"
@@ -366,7 +367,7 @@ func (r *reference) limits(full string, f reflect.StructField) string {
 		"": "", "name": "a name: letters, digits, `.` `_` `-`, up to 63", "hostname": "a host name",
 		"mailbox": "a name with a dot for the @", "ip": "an IP address, without a port",
 		"hostport": "`host:port`", "listen": "`address:port`", "url": "an http or https URL",
-		"token": "a header name",
+		"token": "a header name", "file": "a file name",
 	}
 	word, known := says[f.Tag.Get("syntax")]
 	if !known {

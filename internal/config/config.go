@@ -150,10 +150,14 @@ type Zone struct {
 	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h" step:"1s"`
 	// SOA is the zone's start of authority.
 	SOA SOA `koanf:"soa"`
-	// NS are the zone's nameservers, at least one. Load makes a name without a dot full.
-	NS []string `koanf:"ns" required:"yes" syntax:"hostname"`
+	// NS are the zone's nameservers, at least one, unless the zone file has them. Load makes a
+	// name without a dot full.
+	NS []string `koanf:"ns" syntax:"hostname"`
 	// Records are the static records.
 	Records []Record `koanf:"records"`
+	// File names a zone file (RFC 1035 §5) with more records; $INCLUDE stays within its folder.
+	// A SOA in it takes the place of soa, NS records of the zone that of ns.
+	File string `koanf:"file" syntax:"file"`
 	// DNSSEC signs the zone, `{}` with the defaults; left out: it isn't signed.
 	DNSSEC *DNSSEC `koanf:"dnssec"`
 }

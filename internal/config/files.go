@@ -25,6 +25,9 @@ const (
 func (l *loader) files(cfg *Config) {
 	l.absolute(&cfg.StateDir)
 	l.absolute(&cfg.Geo.Country)
+	for i := range cfg.Zones {
+		l.absolute(&cfg.Zones[i].File)
+	}
 	if r := cfg.Store.Redis; r != nil {
 		r.Password = l.credential("store.redis", "password", &r.PasswordFile, r.PasswordEnv)
 		if r.TLS != nil {

@@ -16,9 +16,10 @@ type Position struct {
 type Finding struct {
 	// File is the configuration file. For a value that did not come from the file it names
 	// the source instead: the environment variable or, after "flag ", the key that a flag
-	// set.
+	// set; for a mistake in a zone file, that file.
 	File string `json:"file"`
-	// Line and Col count from 1 and are 0 when the value did not come from the file.
+	// Line and Col count from 1 and are 0 when the value did not come from the file. In a zone
+	// file Col is 0.
 	Line int `json:"line,omitempty"`
 	Col  int `json:"col,omitempty"`
 	// Path is the key, as in pools[0].members[1].weight; empty for the file as a whole.
@@ -29,12 +30,16 @@ type Finding struct {
 	Suggestion string `json:"suggestion,omitempty"`
 }
 
-// String renders the finding as one line: file:line:col: path: message, did you mean …?
+// String renders the finding as one line: file:line:col: path: message, did you mean …? What
+// it lacks is left out.
 func (f Finding) String() string {
 	var b strings.Builder
 	b.WriteString(f.File)
 	if f.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", f.Line, f.Col)
+		fmt.Fprintf(&b, ":%d", f.Line)
+	}
+	if f.Col > 0 {
+		fmt.Fprintf(&b, ":%d", f.Col)
 	}
 	if f.Path != "" {
 		b.WriteString(": " + f.Path)

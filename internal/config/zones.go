@@ -11,6 +11,9 @@ func (c *checker) zones() {
 	c.unique("zones", "name", len(zones), func(i int) string { return zones[i].Name })
 	for i := range zones {
 		at := element("zones", i)
+		if len(zones[i].NS) == 0 && zones[i].File == "" && c.whole(at+".ns") {
+			c.mistake(at+".ns", "is missing: at least one is needed")
+		}
 		c.soa(at, &zones[i])
 		c.distinct(at+".ns", zones[i].NS)
 		c.records(at, &zones[i])

@@ -42,6 +42,8 @@ type ZoneFile struct {
 	// Folder is where included files are found: the one that the file is in. Names are relative
 	// to the file that includes. Nil: nothing can be included.
 	Folder fs.FS
+	// NoSOA refuses a SOA record in the file, because the config has given one.
+	NoSOA bool
 }
 
 // zoneFiles is what a parser knows of the files that it reads.
@@ -282,6 +284,9 @@ func (r *fileReader) record(e fileEntry) error {
 		return err
 	}
 	if soa, ok := rr.(*dns.SOA); ok {
+		if p.c.File.NoSOA {
+			return errors.New("the config has the zone's SOA: take one of the two away")
+		}
 		if p.soaRR != nil {
 			return errors.New("the zone has a SOA already")
 		}
