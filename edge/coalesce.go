@@ -110,6 +110,7 @@ func (fs *flights) spawn(k flightKey, f *flight) bool {
 	}
 	fs.background++
 	f.background = true
+	f.waiting = 0
 	fs.launch(k, f)
 	return true
 }
@@ -149,7 +150,8 @@ func (fs *flights) land(k flightKey, f *flight) {
 	}
 }
 
-// release frees what a flight holds once its goroutine has ended. The context of a response that
+// release frees what a flight holds once its goroutine has ended; what readers still need of
+// its body they release themselves. The context of a response that
 // was handed over lives on with it, until the leader is done.
 func (f *flight) release() {
 	f.mu.Lock()
@@ -157,4 +159,6 @@ func (f *flight) release() {
 	if f.phase != handed || f.background || f.abandoned {
 		f.cancel(nil)
 	}
+	f.landed = true
+	f.settleEnd()
 }

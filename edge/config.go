@@ -21,12 +21,19 @@ type Config struct {
 	// Listen are TCP addresses, "host:port"; port 0 takes a free one. None: only Handler.
 	Listen []string
 	// Memory is the most bytes of cached objects, bookkeeping included; 0: 256 MiB, negative:
-	// nothing is cached. Answers on their way are not counted: each that may be cached is
-	// buffered up to MaxObject.
+	// nothing is cached. Answers on their way are not counted here but in InFlight.
 	Memory int64
 	// MaxObject is the largest body cached, in bytes; 0: an eighth of Memory, at most 64 MiB.
 	MaxObject int64
-	Sites     []Site
+	// InFlight is the most bytes kept of all bodies together that are on their way from
+	// origins, to be stored or to be shared by those who wait; 0 or less: an eighth of Memory,
+	// at least twice MaxObject and 1 MiB. While it is used up, further answers go straight
+	// through to the client that asked (`detail="no buffer left"` in Cache-Status) and are not
+	// stored; who waited for one of them fetches for itself. A body that proves too long on
+	// its way goes on in what it has, no faster than its slowest reader. Not counted: about 32
+	// KiB a fetch, and old buffers and stored objects that a client is still being sent.
+	InFlight int64
+	Sites    []Site
 	// Node names this node in Cache-Status, Via and CDN-Loop. It must be unique among caches
 	// that forward to each other, as a request that passed it already is refused as a loop.
 	// Letters, digits and "-._:" only; empty: "pointsman".
@@ -91,6 +98,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxObject <= 0 {
 		c.MaxObject = min(max(c.Memory, 0)/8, 64<<20)
+	}
+	if c.InFlight <= 0 {
+		c.InFlight = max(c.Memory/8, 2*c.MaxObject, 1<<20)
 	}
 	if c.Node == "" {
 		c.Node = "pointsman"

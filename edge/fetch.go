@@ -59,7 +59,7 @@ type fetcher struct {
 // validate. It may outlive the exchange.
 func (s *Server) newFlight(x *exchange, c candidate) *flight {
 	w := &fetcher{
-		flight: newFlight(),
+		flight: newFlight(s.budget),
 		server: s,
 		site:   x.site,
 		key:    x.key,
@@ -126,6 +126,9 @@ func (w *fetcher) arrived(ctx context.Context, p *http.Response) bool {
 	if reason != "" && (large || !w.shareable(p, meta)) {
 		return w.hand(p, reason, large)
 	}
+	if !w.reserve(p.ContentLength) {
+		return w.hand(p, noBuffer, true)
+	}
 	w.share(p, meta, reason)
 	w.carry(ctx, p)
 	return false
@@ -165,18 +168,25 @@ func (w *fetcher) fail(ctx context.Context, err error) {
 	w.update(func() { w.phase, w.err = failed, err })
 }
 
-// hand gives a response that may not be shared to the leader alone. The others go on at once.
+// noBuffer is why an answer is not stored that came while Config.InFlight was used up.
+const noBuffer = "no buffer left"
+
+// hand gives a response that may not be shared to the leader alone. The others go on at once. A
+// leader that wants only a part of a large one asks anew.
 func (w *fetcher) hand(p *http.Response, reason string, large bool) bool {
 	s := w.server
-	// Those reasons are true of one request only, and errors pass.
-	if reason != "authorization" && reason != "request no-store" && !serverError(p.StatusCode) {
+	// Those reasons are true of one request only, or of one moment, and errors pass.
+	switch {
+	case reason == "authorization", reason == "request no-store", reason == noBuffer,
+		serverError(p.StatusCode):
+	default:
 		s.flights.markUncacheable(w.key, personal(w.asked), s.now())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.signal()
 	if w.background || w.abandoned {
-		w.phase, w.err = failed, errors.New("the answer was not cacheable")
+		w.phase = handed // to nobody: whoever came to wait asks for himself
 		return false
 	}
 	w.phase, w.response, w.tooLarge, w.reason = handed, p, large, reason
@@ -194,9 +204,6 @@ func (w *fetcher) share(p *http.Response, meta freshness.Meta, reason string) {
 		w.tags = tagsOf(p.Header)
 		w.storable, w.reason = reason == "", reason
 		w.originStatus = p.StatusCode
-		if w.size > 0 {
-			w.data = make([]byte, 0, min(w.size, window))
-		}
 	})
 }
 
@@ -209,7 +216,9 @@ func (w *fetcher) carry(ctx context.Context, p *http.Response) {
 		n, err := p.Body.Read(buffer)
 		w.watchdog.Reset(s.config.FetchTimeout)
 		got += int64(n)
-		if err == io.EOF || err == nil && got == w.size {
+		if w.size >= 0 && got > w.size {
+			err = errors.New("the body is longer than was said")
+		} else if err == io.EOF || err == nil && got == w.size {
 			err = w.finish(ctx, buffer[:n])
 			if err == nil {
 				return
@@ -231,11 +240,15 @@ func (w *fetcher) carry(ctx context.Context, p *http.Response) {
 // that whoever has read the whole finds it in the cache.
 func (w *fetcher) finish(ctx context.Context, last []byte) error {
 	w.mu.Lock()
-	whole := append(w.data, last...) // readers go by the length of data, which is as it was
-	storable := w.storable && int64(len(whole)) <= w.server.config.MaxObject
+	fits := w.whole(len(last), w.server.config.MaxObject) && w.storable
+	whole := w.data
+	if fits {
+		whole = append(whole, last...) // readers go by the length of data, which is as it was
+	}
+	outgrew := w.reason == "" && !w.denied
 	w.mu.Unlock()
-	if !storable {
-		if w.reason == "" { // it outgrew MaxObject
+	if !fits {
+		if outgrew {
 			w.server.flights.markUncacheable(w.key, personal(w.asked), w.server.now())
 		}
 		if err := w.append(ctx, last, w.server.config.MaxObject); err != nil {
@@ -248,15 +261,21 @@ func (w *fetcher) finish(ctx context.Context, last []byte) error {
 	if cap(body)-len(body) > len(body)/16 {
 		body = slices.Clone(body)
 	}
-	w.store(w.status, w.header, slices.Clip(body), w.meta)
-	w.update(func() { w.data, w.phase = whole, complete })
+	body = slices.Clip(body)
+	stored := w.store(w.status, w.header, body, w.meta)
+	w.update(func() {
+		w.data, w.phase = body, complete
+		if stored {
+			w.settle(0) // the cache accounts for it now
+		}
+	})
 	return nil
 }
 
-// store puts an object into the cache.
-func (w *fetcher) store(status int, h http.Header, body []byte, meta freshness.Meta) {
+// store puts an object into the cache, and says whether it took it.
+func (w *fetcher) store(status int, h http.Header, body []byte, meta freshness.Meta) bool {
 	h = forOthers(h)
-	w.server.cache.Put(w.fetch, &storage.Object{
+	return w.server.cache.Put(w.fetch, &storage.Object{
 		Key: w.key, VaryNames: w.vary, Variant: w.variant,
 		Status: status, Header: h, Body: body, Tags: tagsOf(h), Meta: meta,
 	})

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -30,6 +31,7 @@ type flight struct {
 	cancel     context.CancelCauseFunc
 	background bool
 	fetch      *storage.Fetch // set by begin
+	budget     *budget
 
 	mu      sync.Mutex    // guards all below
 	changed chan struct{} // closed and replaced at every change
@@ -57,14 +59,19 @@ type flight struct {
 	// readers use slices of it without the lock.
 	data    []byte
 	base    int64
-	waiting int // boarded and not left
+	booked  int64 // of the budget; data's capacity at least
+	partial bool  // only a window of the body is kept: it outgrew MaxObject, or
+	denied  bool  // the budget
+	waiting int   // boarded and not left
+	landed  bool  // the fetching goroutine has ended
 	// abandoned says that all have left and the fetch was cancelled.
 	abandoned bool
 	readers   map[*reader]struct{}
 }
 
-func newFlight() *flight {
-	return &flight{changed: make(chan struct{}), readers: map[*reader]struct{}{}, waiting: 1}
+func newFlight(b *budget) *flight {
+	return &flight{changed: make(chan struct{}), readers: map[*reader]struct{}{}, waiting: 1,
+		budget: b}
 }
 
 // board counts one more who waits, if that is still possible.
@@ -111,6 +118,7 @@ func (f *flight) alight(r *reader) {
 	defer f.mu.Unlock()
 	f.waiting--
 	delete(f.readers, r)
+	f.settleEnd()
 	if f.waiting == 0 && !f.background && !f.storable {
 		f.abandoned = true
 		f.cancel(nil)
@@ -141,20 +149,29 @@ func (f *flight) await(ctx context.Context, pass func(hint)) (phase, error) {
 	}
 }
 
-// append adds to the body. Once it is longer than limit, only a window of it is kept, and the
-// call waits for the slowest reader; one that takes nothing is cut off by its own deadline.
+// errUnwanted ends a fetch whose body can't be stored any more and that nobody waits for.
+var errUnwanted = errors.New("nobody wants the rest")
+
+// append adds to the body. Once it is longer than limit, or than the budget allows, only a window
+// of it is kept, and the call waits for the slowest reader; one that takes nothing is cut off by
+// its own deadline.
 func (f *flight) append(ctx context.Context, p []byte, limit int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.base+int64(len(f.data)+len(p)) > limit {
-		f.storable = false
-		slowest := f.slowest()
-		if slowest-f.base >= window || f.base == 0 && slowest > 0 {
-			f.data = append(make([]byte, 0, 2*window), f.data[slowest-f.base:]...)
-			f.base = slowest
+	for len(p) > 0 {
+		n := f.room(len(p), limit)
+		if n > 0 {
+			f.data = append(f.data, p[:n]...)
+			p = p[n:]
+			f.signal()
+			continue
 		}
-		if len(f.data) < window {
-			break
+		if f.waiting == 0 {
+			f.abandoned = true // or somebody could still board
+			return errUnwanted
+		}
+		if f.trim() {
+			continue
 		}
 		changed := f.changed
 		f.mu.Unlock()
@@ -169,9 +186,25 @@ func (f *flight) append(ctx context.Context, p []byte, limit int64) error {
 			return err
 		}
 	}
-	f.data = append(f.data, p...)
-	f.signal()
 	return nil
+}
+
+// room says how many of n bytes the buffer takes now, and gives up to keep the whole body where
+// it can't be. Called with mu held.
+func (f *flight) room(n int, limit int64) int {
+	f.whole(n, limit)
+	return min(n, cap(f.data)-len(f.data))
+}
+
+// whole says whether, with n more bytes, all of the body so far is in the buffer, and makes it
+// large enough. Once it is not, the body can't be stored any more. Called with mu held.
+func (f *flight) whole(n int, limit int64) bool {
+	need := int64(len(f.data) + n)
+	if !f.partial && need <= limit && (need <= int64(cap(f.data)) || f.grow(need, limit)) {
+		return true
+	}
+	f.partial, f.storable = true, false
+	return false
 }
 
 // slowest is the least offset that a reader still needs. Called with mu held.

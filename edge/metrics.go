@@ -20,7 +20,7 @@ type metrics struct {
 }
 
 // newMetrics makes the metrics and registers them, if there is a registerer.
-func newMetrics(r prometheus.Registerer, cache *storage.Cache) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, cache *storage.Cache, b *budget) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -56,6 +56,14 @@ func newMetrics(r prometheus.Registerer, cache *storage.Cache) (*metrics, error)
 			func(s storage.Stats) float64 { return float64(s.Bytes) }),
 		gauge("pointsman_edge_limit_bytes", "The limit of stored bytes.",
 			func(s storage.Stats) float64 { return float64(s.Limit) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pointsman_edge_inflight_bytes",
+			Help: "Memory booked for bodies on their way from origins.",
+		}, func() float64 { return float64(b.used.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "pointsman_edge_unbuffered_fetches_total",
+			Help: "Fetches that were not stored as too many bodies were on their way.",
+		}, func() float64 { return float64(b.refused.Load()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "pointsman_edge_evictions_total",
 			Help: "Objects that made room for others.",

@@ -28,6 +28,7 @@ type Server struct {
 	sites     atomic.Pointer[map[string]*site]
 	cache     *storage.Cache
 	flights   *flights
+	budget    *budget // of the flights
 	metrics   *metrics
 	stats     *statistics
 	draining  atomic.Bool
@@ -47,13 +48,14 @@ func New(c Config) (*Server, error) {
 		now:     c.Now,
 		cache:   storage.New(c.Memory),
 		flights: newFlights(),
+		budget:  &budget{limit: c.InFlight},
 		stats:   newStatistics(),
 	}
 	if err := s.SetSites(c.Sites); err != nil {
 		return nil, err
 	}
 	var err error
-	if s.metrics, err = newMetrics(c.Registerer, s.cache); err != nil {
+	if s.metrics, err = newMetrics(c.Registerer, s.cache, s.budget); err != nil {
 		return nil, fmt.Errorf("registering edge metrics: %w", err)
 	}
 	for _, address := range c.Listen {

@@ -311,14 +311,16 @@ func TestRequestsAreCountedByHowTheyWereAnswered(t *testing.T) {
 		}
 	}
 	wantMetrics := map[string]float64{
-		"pointsman_edge_requests_total":       4,
-		"pointsman_edge_sent_bytes_total":     37,
-		"pointsman_edge_origin_fetch_seconds": 2,
-		"pointsman_edge_purges_total":         1,
-		"pointsman_edge_stored_objects":       1,
-		"pointsman_edge_stored_bytes":         float64(st.Bytes),
-		"pointsman_edge_limit_bytes":          8 << 20,
-		"pointsman_edge_evictions_total":      0,
+		"pointsman_edge_requests_total":           4,
+		"pointsman_edge_sent_bytes_total":         37,
+		"pointsman_edge_origin_fetch_seconds":     2,
+		"pointsman_edge_purges_total":             1,
+		"pointsman_edge_stored_objects":           1,
+		"pointsman_edge_stored_bytes":             float64(st.Bytes),
+		"pointsman_edge_inflight_bytes":           0,
+		"pointsman_edge_unbuffered_fetches_total": 0,
+		"pointsman_edge_limit_bytes":              8 << 20,
+		"pointsman_edge_evictions_total":          0,
 	}
 	if d := cmp.Diff(wantMetrics, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

@@ -12,6 +12,10 @@ type Stats struct {
 	Bytes   int64                // that the stored objects are accounted for
 	Limit   int64                // of Bytes
 	Evicted uint64               // objects that made room for others
+	// InFlight are the bytes booked for bodies on their way, of Config.InFlight; Unbuffered
+	// counts the fetches that got too little of it and were not stored.
+	InFlight   int64
+	Unbuffered uint64
 }
 
 // SiteStats are the counters of one site.
@@ -84,7 +88,8 @@ func (s *Server) Stats() Stats {
 	}
 	return Stats{
 		Sites: sites, Objects: stored.Objects, Bytes: stored.Bytes, Limit: stored.Limit,
-		Evicted: stored.Evicted,
+		Evicted:  stored.Evicted,
+		InFlight: s.budget.used.Load(), Unbuffered: s.budget.refused.Load(),
 	}
 }
 
