@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,10 +196,11 @@ func TestWhoWaitsForAFetchWithoutABufferFetchesForHimself(t *testing.T) {
 
 func TestAFetchThatItsClientLeftGoesOnOnlyWithinTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate, closed := make(chan struct{}), 0
+		gate := make(chan struct{})
+		var closed atomic.Int64
 		o := &origin{answer: func(r *http.Request) (*http.Response, error) {
 			b := &film{size: 1 << 20, pause: func() error { <-gate; return nil },
-				closed: func() { closed++ }}
+				closed: func() { closed.Add(1) }}
 			if r.URL.Path == "/long" {
 				b.size = 64 << 20
 			}
@@ -215,8 +217,9 @@ func TestAFetchThatItsClientLeftGoesOnOnlyWithinTheBudget(t *testing.T) {
 		close(gate)
 		wg.Wait()
 		synctest.Wait()
-		if stats := s.Stats(); stats.Objects != 1 || stats.InFlight != 0 || closed != 2 {
-			t.Errorf("%d bodies were closed: %+v", closed, stats)
+		if stats := s.Stats(); stats.Objects != 1 || stats.InFlight != 0 ||
+			closed.Load() != 2 {
+			t.Errorf("%d bodies were closed: %+v", closed.Load(), stats)
 		}
 	})
 }
