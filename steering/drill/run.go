@@ -67,6 +67,9 @@ type Runner struct {
 
 	mu      sync.Mutex // guards current
 	current *run
+
+	naming sync.Mutex // guards named
+	named  time.Time  // what the newest ID says
 }
 
 // fault is a backend whose probes fail until a time. It ends by itself, whoever began it.
@@ -108,6 +111,19 @@ func (r *Runner) Inject(backend string, now time.Time) (reason string, failing b
 	return f.reason, true
 }
 
+// nextID names a drill by the time, and no two drills alike: the lease's holder has it in its
+// name, so a second start in the same millisecond would pass for the first one's renewal.
+func (r *Runner) nextID() string {
+	r.naming.Lock()
+	defer r.naming.Unlock()
+	now := r.cfg.Now().UTC().Truncate(time.Millisecond)
+	if !now.After(r.named) { // not even when the clock was set back
+		now = r.named.Add(time.Millisecond)
+	}
+	r.named = now
+	return now.Format("20060102T150405.000Z")
+}
+
 // Start begins a drill and returns its first report, or an ErrRefused that says why not. Run
 // must be running. The store must be within reach: without it no drill begins.
 func (r *Runner) Start(ctx context.Context, p Plan) (Report, error) {
@@ -120,7 +136,7 @@ func (r *Runner) Start(ctx context.Context, p Plan) (Report, error) {
 	if err := guard(base, p, r.cfg.Usable); err != nil {
 		return Report{}, err
 	}
-	id := r.cfg.Now().UTC().Format("20060102T150405.000Z")
+	id := r.nextID()
 	c, cancel := context.WithTimeout(ctx, ioLimit)
 	defer cancel()
 	lease, err := r.cfg.Store.Acquire(c, leaseName, r.cfg.Node+"/"+id, leaseTTL)
