@@ -137,7 +137,7 @@ func TestAnEmptiedSharedStoreIsFilledAgain(t *testing.T) {
 		a := start(t, purge.Config{Node: "a", Shared: shared}, c)
 		st := submit(t, a.Service, tags("x"))
 		time.Sleep(5 * time.Second)
-		shared.wipe()
+		shared.Wipe()
 		time.Sleep(2 * time.Minute)
 		if _, err := shared.Get(t.Context(), "purge/open/"+st.ID); err != nil {
 			t.Errorf("two minutes after the loss: %v", err)

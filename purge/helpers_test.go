@@ -2,13 +2,9 @@ package purge_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"pointsman/internal/store"
+	"pointsman/internal/store/storetest"
 	"pointsman/providers"
 	"pointsman/purge"
 )
@@ -28,37 +25,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// memory is a store.Store in memory, for bubbles of fake time, in which no file may be waited
-// for. It keeps the contract, and fails as fault tells it to: before or after taking effect.
+// memory is a store in memory that fails as fault tells it to: before or after taking effect.
 type memory struct {
-	mu       sync.Mutex // guards all below
-	keys     map[string]memoryEntry
-	leases   map[string]store.Lease
-	revision uint64
-	watches  []chan struct{}
+	*storetest.Memory
+	mu sync.Mutex // guards fault
 	// fault is asked before each call and says whether it fails, and whether a write takes
 	// effect all the same. nil: never.
 	fault func(operation, key string) (fail, applied bool)
 }
 
-type memoryEntry struct {
-	store.Entry
-	expires time.Time
-}
-
-func newMemory() *memory {
-	return &memory{keys: map[string]memoryEntry{}, leases: map[string]store.Lease{}}
-}
-
-func (m *memory) trouble(operation, key string) (err error, applied bool) {
-	if m.fault == nil {
-		return nil, false
-	}
-	if fail, applied := m.fault(operation, key); fail {
-		return fmt.Errorf("%w: injected at %s %s", store.ErrUnavailable, operation, key), applied
-	}
-	return nil, false
-}
+func newMemory() *memory { return &memory{Memory: storetest.NewMemory(nil)} }
 
 // setFault replaces the fault; nil mends the store.
 func (m *memory) setFault(f func(operation, key string) (fail, applied bool)) {
@@ -70,169 +46,65 @@ func (m *memory) setFault(f func(operation, key string) (fail, applied bool)) {
 // away makes every call fail without effect.
 func away(string, string) (bool, bool) { return true, false }
 
-func (m *memory) live(key string) (memoryEntry, bool) {
-	e, ok := m.keys[key]
-	if ok && !e.expires.IsZero() && !time.Now().Before(e.expires) {
-		delete(m.keys, key)
-		return memoryEntry{}, false
+// troubled makes a call under the fault of the moment.
+func troubled[T any](m *memory, operation, key string, call func() (T, error)) (T, error) {
+	var none T
+	fail, applied := false, true
+	m.mu.Lock()
+	if m.fault != nil {
+		fail, applied = m.fault(operation, key)
 	}
-	return e, ok
+	m.mu.Unlock()
+	if !fail {
+		return call()
+	}
+	if applied {
+		if v, err := call(); err != nil {
+			return v, err
+		}
+	}
+	return none, fmt.Errorf("%w: injected at %s %s", store.ErrUnavailable, operation, key)
 }
 
 func (m *memory) Get(ctx context.Context, key string) (store.Entry, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err, _ := m.trouble("get", key); err != nil {
-		return store.Entry{}, err
-	}
-	e, ok := m.live(key)
-	if !ok {
-		return store.Entry{}, fmt.Errorf("%w: %s", store.ErrNotFound, key)
-	}
-	return e.Entry, nil
+	return troubled(m, "get", key, func() (store.Entry, error) { return m.Memory.Get(ctx, key) })
 }
 
 func (m *memory) Put(
 	ctx context.Context, key string, value []byte, o store.PutOptions,
 ) (uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fault, applied := m.trouble("put", key)
-	if fault != nil && !applied {
-		return 0, fault
-	}
-	e, ok := m.live(key)
-	if o.Expect != nil && (ok && e.Revision != *o.Expect || !ok && *o.Expect != 0) {
-		return 0, fmt.Errorf("%w: %s", store.ErrConflict, key)
-	}
-	m.revision++
-	e = memoryEntry{Entry: store.Entry{
-		Key: key, Value: slices.Clone(value), Revision: m.revision}}
-	if o.TTL > 0 {
-		e.expires = time.Now().Add(o.TTL)
-	}
-	m.keys[key] = e
-	m.signal()
-	return m.revision, fault
+	return troubled(m, "put", key, func() (uint64, error) {
+		return m.Memory.Put(ctx, key, value, o)
+	})
 }
 
 func (m *memory) Delete(ctx context.Context, key string, expect *uint64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fault, applied := m.trouble("delete", key)
-	if fault != nil && !applied {
-		return fault
-	}
-	e, ok := m.live(key)
-	switch {
-	case !ok && expect != nil:
-		return store.ErrNotFound
-	case ok && expect != nil && *expect != e.Revision:
-		return store.ErrConflict
-	}
-	delete(m.keys, key)
-	m.signal()
-	return fault
+	_, err := troubled(m, "delete", key, func() (any, error) {
+		return nil, m.Memory.Delete(ctx, key, expect)
+	})
+	return err
 }
 
 func (m *memory) List(ctx context.Context, prefix string) ([]store.Entry, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err, _ := m.trouble("list", prefix); err != nil {
-		return nil, err
-	}
-	var out []store.Entry
-	for _, key := range slices.Sorted(maps.Keys(m.keys)) {
-		if e, ok := m.live(key); ok && strings.HasPrefix(key, prefix) {
-			out = append(out, e.Entry)
-		}
-	}
-	return out, nil
+	return troubled(m, "list", prefix, func() ([]store.Entry, error) {
+		return m.Memory.List(ctx, prefix)
+	})
 }
 
 func (m *memory) Acquire(
 	ctx context.Context, name, holder string, ttl time.Duration,
 ) (store.Lease, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err, _ := m.trouble("acquire", name); err != nil {
-		return store.Lease{}, err
-	}
-	l, now := m.leases[name], time.Now()
-	if l.Holder != holder || !now.Before(l.Expires) {
-		if now.Before(l.Expires) {
-			return store.Lease{}, store.ErrHeld
-		}
-		l = store.Lease{Name: name, Holder: holder, Token: l.Token + 1}
-	}
-	l.Expires = now.Add(ttl)
-	m.leases[name] = l
-	return l, nil
+	return troubled(m, "acquire", name, func() (store.Lease, error) {
+		return m.Memory.Acquire(ctx, name, holder, ttl)
+	})
 }
 
 func (m *memory) Release(ctx context.Context, l store.Lease) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err, _ := m.trouble("release", l.Name); err != nil {
-		return err
-	}
-	if have := m.leases[l.Name]; have.Holder == l.Holder && have.Token == l.Token {
-		have.Expires = time.Now()
-		m.leases[l.Name] = have
-	}
-	return nil
+	_, err := troubled(m, "release", l.Name, func() (any, error) {
+		return nil, m.Memory.Release(ctx, l)
+	})
+	return err
 }
-
-func (m *memory) Watch(ctx context.Context, prefix string) <-chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	in, out := make(chan struct{}, 1), make(chan struct{})
-	m.watches = append(m.watches, in)
-	go func() { // ends with ctx, as the contract says
-		defer close(out)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-in:
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case out <- struct{}{}:
-			}
-		}
-	}()
-	return out
-}
-
-// signal tells every watch. The caller holds mu.
-func (m *memory) signal() {
-	for _, w := range m.watches {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// wipe loses everything, as a restarted Redis without persistence does.
-func (m *memory) wipe() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.keys)
-	clear(m.leases)
-}
-
-var errNoLogs = errors.New("this store keeps no logs: purge uses none")
-
-func (m *memory) Append(context.Context, string, []byte) (uint64, error) { return 0, errNoLogs }
-
-func (m *memory) Read(context.Context, string, uint64, int) ([]store.Record, error) {
-	return nil, errNoLogs
-}
-func (m *memory) Trim(context.Context, string, uint64) error { return errNoLogs }
-func (m *memory) Close() error                               { return nil }
 
 // cdn is a provider that records what it applied and answers as its script says.
 type cdn struct {

@@ -48,6 +48,7 @@ func TestADiskThatIsGoneForLongIsLoggedOnce(t *testing.T) {
 			return no(providers.Throttled, time.Minute)
 		}
 		n := start(t, purge.Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, c)
+		synctest.Wait() // it has read the journal
 		for range 50 {
 			submit(t, n.Service, tags("x"))
 		}

@@ -28,12 +28,7 @@ func TestARestartSendsAgainWhatMayHaveBeenSent(t *testing.T) {
 			t.Fatalf("%+v, %v", st, err)
 		}
 		// A second process on a copy of the journal stands for the one after the crash.
-		disk := newMemory()
-		n.local.mu.Lock()
-		for k, v := range n.local.keys {
-			disk.keys[k] = v
-		}
-		n.local.mu.Unlock()
+		disk := &memory{Memory: n.local.Clone()}
 		after := start(t, purge.Config{Local: disk}, c)
 		if st := wait(t, after.Service, id); st.Outcome() != purge.Done {
 			t.Errorf("%+v", st)

@@ -110,13 +110,8 @@ func (w *world) boot(n *simNode, disk *memory) {
 
 // crash cuts a node's power and boots it again from its disk.
 func (w *world) crash(n *simNode) {
-	disk := newMemory()
-	n.local.mu.Lock()
-	for k, v := range n.local.keys {
-		disk.keys[k] = v
-	}
-	n.local.fault = away
-	n.local.mu.Unlock()
+	n.local.setFault(away)
+	disk := &memory{Memory: n.local.Clone()}
 	n.dead.Store(true)
 	n.stop()
 	w.boot(n, disk)
@@ -150,7 +145,7 @@ func (w *world) trouble() {
 	case 1:
 		w.shared.setFault(w.flaky(0.3))
 	case 2:
-		w.shared.wipe()
+		w.shared.Wipe()
 	case 3, 4:
 		w.shared.setFault(nil)
 	}

@@ -3,7 +3,6 @@ package health_test
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,75 +13,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pointsman/internal/store"
+	"pointsman/internal/store/storetest"
 	"pointsman/probes"
 	"pointsman/probes/health"
 )
 
-// memory is a store of entries with a TTL, that can be switched off or made to hang.
-type memory struct {
-	store.Store // what the exchange must not use is nil and would panic
+// memory is a store that can be switched off or made to hang.
+type memory struct{ *storetest.Faulty }
 
-	mu      sync.Mutex
-	entries map[string]store.Entry
-	ends    map[string]time.Time
-	next    uint64
-	down    bool
-	hanging bool
-}
+func newMemory() memory { return memory{storetest.NewFaulty(storetest.NewMemory(nil))} }
 
-func newMemory() *memory {
-	return &memory{entries: map[string]store.Entry{}, ends: map[string]time.Time{}}
-}
-
-func (m *memory) set(down, hanging bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.down, m.hanging = down, hanging
-}
-
-// fault blocks or fails as the store was told to.
-func (m *memory) fault(ctx context.Context) error {
-	m.mu.Lock()
-	down, hanging := m.down, m.hanging
-	m.mu.Unlock()
+func (m memory) set(down, hanging bool) {
+	m.Down(down)
+	m.Delay(0)
 	if hanging {
-		<-ctx.Done()
-		return ctx.Err()
+		m.Delay(time.Hour) // no call has that long
 	}
-	if down {
-		return store.ErrUnavailable
-	}
-	return nil
-}
-
-func (m *memory) Put(
-	ctx context.Context, key string, value []byte, o store.PutOptions,
-) (uint64, error) {
-	if err := m.fault(ctx); err != nil {
-		return 0, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.next++
-	m.entries[key] = store.Entry{Key: key, Value: slices.Clone(value), Revision: m.next}
-	m.ends[key] = time.Now().Add(o.TTL)
-	return m.next, nil
-}
-
-func (m *memory) List(ctx context.Context, prefix string) ([]store.Entry, error) {
-	if err := m.fault(ctx); err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var out []store.Entry
-	for key, e := range m.entries {
-		if strings.HasPrefix(key, prefix) && time.Now().Before(m.ends[key]) {
-			out = append(out, e)
-		}
-	}
-	slices.SortFunc(out, func(a, b store.Entry) int { return strings.Compare(a.Key, b.Key) })
-	return out, nil
 }
 
 func vote(state health.State, age time.Duration) map[string]health.Vote {
@@ -197,7 +143,7 @@ func FuzzBallot(f *testing.F) {
 }
 
 // publishEach has a node vote each second until the test ends.
-func publishEach(t *testing.T, m *memory, node string, state func() health.State) (stop func()) {
+func publishEach(t *testing.T, m memory, node string, state func() health.State) (stop func()) {
 	t.Helper()
 	x := health.NewStoreExchange(m, node, node, 5*time.Second)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -2,7 +2,6 @@ package drill_test
 
 import (
 	"context"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,7 +9,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pointsman/internal/store/boltstore"
 	"pointsman/internal/store/storetest"
 	"pointsman/probes/health"
 	"pointsman/steering"
@@ -23,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // tracker as plain as can be: three probes in a row decide.
 type world struct {
 	t     *testing.T
-	store *boltstore.Store
+	store *storetest.Memory
 	nodes []*node
 }
 
@@ -57,16 +55,12 @@ func spec() *steering.Spec {
 }
 
 func newWorld(t *testing.T) *world {
-	s, err := boltstore.Open(boltstore.Config{Path: filepath.Join(t.TempDir(), "s.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, store: s}
+	w := &world{t: t, store: storetest.NewMemory(nil)}
 	t.Cleanup(func() {
 		for _, n := range w.nodes {
 			n.stop()
 		}
-		_ = s.Close()
+		_ = w.store.Close()
 	})
 	return w
 }

@@ -260,9 +260,7 @@ func TestNodesLearnOfEachOtherWithinASecond(t *testing.T) {
 		a.want(t, "")
 		b.want(t, "")
 
-		shared.mu.Lock()
-		shared.watchers = nil // hints are lost from here on
-		shared.mu.Unlock()
+		shared.deafen() // hints are lost from here on
 		a.add(t, "y")
 		time.Sleep(time.Second)
 		b.want(t, "drain y")

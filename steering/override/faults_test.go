@@ -88,7 +88,7 @@ func TestALostSharedStoreIsRefilledAndWipesNothing(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		b.stop()
-		shared.wipe()
+		shared.Wipe()
 		time.Sleep(2 * time.Second)
 		a.want(t, "drain x")
 		list, _ := shared.List(t.Context(), "overrides/")
@@ -384,7 +384,7 @@ func agree(t *testing.T, steps []int) bool {
 			}
 			nodes[s%3] = newNode(n.local, shared).run(t)
 		default:
-			shared.wipe()
+			shared.Wipe()
 		}
 		time.Sleep(time.Duration(s) * 20 * time.Millisecond)
 	}
@@ -421,7 +421,7 @@ func TestALocalStoreThatLostItsDataIsWrittenAgain(t *testing.T) {
 		n := newNode(newMemory(), newMemory()).run(t)
 		n.shared.set(away)
 		n.add(t, "x")
-		n.local.wipe()
+		n.local.Wipe()
 		n.shared.set(none)
 		time.Sleep(5 * time.Second)
 		n.stop()

@@ -3,32 +3,20 @@ package override_test
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"pointsman/internal/store"
+	"pointsman/internal/store/storetest"
 )
 
-// memory is a store of keys in memory whose faults a test commands. The methods the book
-// doesn't use stay nil and would panic.
+// memory is a store in memory whose faults a test commands.
 type memory struct {
-	store.Store
+	*storetest.Memory
 
-	mu       sync.Mutex
-	entries  map[string]item
-	revision uint64
-	watchers []chan struct{}
-	fault    fault
-	puts     int
-}
-
-type item struct {
-	value    []byte
-	revision uint64
-	expires  time.Time
+	mu    sync.Mutex // guards all below
+	fault fault
+	puts  int
+	deaf  bool // new hints are lost
 }
 
 type fault int
@@ -41,14 +29,17 @@ const (
 	noList       // only reading fails
 )
 
-func newMemory() *memory { return &memory{entries: map[string]item{}} }
+func newMemory() *memory { return &memory{Memory: storetest.NewMemory(nil)} }
 
-// faulty says whether a write now may be lost, for all its caller knows.
-func (m *memory) faulty() bool {
+// now is the fault of this moment.
+func (m *memory) now() fault {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.fault != none
+	return m.fault
 }
+
+// faulty says whether a write now may be lost, for all its caller knows.
+func (m *memory) faulty() bool { return m.now() != none }
 
 func (m *memory) set(f fault) {
 	m.mu.Lock()
@@ -62,61 +53,31 @@ func (m *memory) writes() int {
 	return m.puts
 }
 
-// wipe loses all data, as a Redis without persistence does on restart.
-func (m *memory) wipe() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.entries)
-	m.revision = 0
-}
-
 func (m *memory) plant(key, value string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.revision++
-	m.entries[key] = item{value: []byte(value), revision: m.revision}
+	_, _ = m.Memory.Put(context.Background(), key, []byte(value), store.PutOptions{}) // can't fail
 }
 
 func (m *memory) raw(key string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return string(m.entries[key].value)
+	e, _ := m.Memory.Get(context.Background(), key) // what isn't there is empty
+	return string(e.Value)
 }
 
 func (m *memory) blocked(ctx context.Context, reading bool) error {
-	m.mu.Lock()
-	f := m.fault
-	m.mu.Unlock()
-	switch {
+	switch f := m.now(); {
 	case f == mute:
 		<-ctx.Done()
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
 	case f == away, f == noList && reading:
 		return store.ErrUnavailable
 	}
-	return ctx.Err()
+	return nil
 }
 
 func (m *memory) Get(ctx context.Context, key string) (store.Entry, error) {
 	if err := m.blocked(ctx, true); err != nil {
 		return store.Entry{}, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e, ok := m.live(key)
-	if !ok {
-		return store.Entry{}, store.ErrNotFound
-	}
-	return store.Entry{Key: key, Value: e.value, Revision: e.revision}, nil
-}
-
-func (m *memory) live(key string) (item, bool) {
-	e, ok := m.entries[key]
-	if ok && !e.expires.IsZero() && !time.Now().Before(e.expires) {
-		delete(m.entries, key)
-		return item{}, false
-	}
-	return e, ok
+	return m.Memory.Get(ctx, key)
 }
 
 func (m *memory) Put(
@@ -126,62 +87,41 @@ func (m *memory) Put(
 		return 0, err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.puts++
-	if old, _ := m.live(key); o.Expect != nil && *o.Expect != old.revision {
-		return 0, store.ErrConflict
-	}
-	m.revision++
-	e := item{value: slices.Clone(value), revision: m.revision}
-	if o.TTL > 0 {
-		e.expires = time.Now().Add(o.TTL)
-	}
-	m.entries[key] = e
-	for _, w := range m.watchers {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
-	}
-	if m.fault == liar {
+	m.mu.Unlock()
+	revision, err := m.Memory.Put(ctx, key, value, o)
+	if err == nil && m.now() == liar {
 		return 0, store.ErrUnavailable
 	}
-	return e.revision, nil
+	return revision, err
 }
 
 func (m *memory) List(ctx context.Context, prefix string) ([]store.Entry, error) {
 	if err := m.blocked(ctx, true); err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var list []store.Entry
-	for _, key := range slices.Sorted(maps.Keys(m.entries)) {
-		if e, ok := m.live(key); ok && strings.HasPrefix(key, prefix) {
-			list = append(list, store.Entry{Key: key, Value: e.value, Revision: e.revision})
-		}
-	}
-	return list, nil
+	return m.Memory.List(ctx, prefix)
 }
 
-func (m *memory) Watch(ctx context.Context, _ string) <-chan struct{} {
-	w := make(chan struct{}, 1)
+func (m *memory) deafen() {
 	m.mu.Lock()
-	m.watchers = append(m.watchers, w)
-	m.mu.Unlock()
-	out := make(chan struct{})
-	go func() {
+	defer m.mu.Unlock()
+	m.deaf = true
+}
+
+func (m *memory) Watch(ctx context.Context, prefix string) <-chan struct{} {
+	in, out := m.Memory.Watch(ctx, prefix), make(chan struct{})
+	go func() { // ends with ctx, as the contract says
 		defer close(out)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-w:
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case out <- struct{}{}:
+		for range in {
+			m.mu.Lock()
+			deaf := m.deaf
+			m.mu.Unlock()
+			if !deaf {
+				select {
+				case out <- struct{}{}:
+				case <-ctx.Done():
+				}
 			}
 		}
 	}()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,17 +12,12 @@ import (
 	"go.uber.org/goleak"
 
 	"pointsman/internal/store"
-	"pointsman/internal/store/boltstore"
 	"pointsman/internal/store/storetest"
 )
 
 func newFaulty(t *testing.T) *storetest.Faulty {
 	t.Helper()
-	s, err := boltstore.Open(boltstore.Config{Path: filepath.Join(t.TempDir(), "s.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := storetest.NewFaulty(s)
+	f := storetest.NewFaulty(storetest.NewMemory(nil))
 	t.Cleanup(func() { _ = f.Close() })
 	return f
 }
