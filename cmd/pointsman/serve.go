@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
@@ -77,6 +78,9 @@ func newServe() *cobra.Command {
 			if err != nil {
 				return configExit(err)
 			}
+			// What the standard library says by itself goes the way of our own log.
+			log.SetFlags(0)
+			log.SetOutput(a.StandardLog())
 			return a.Run(cmd.Context())
 		},
 	}

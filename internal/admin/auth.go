@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"golang.org/x/time/rate"
 
 	"pointsman/internal/admin/api"
 )
@@ -44,6 +47,9 @@ func callerOf(ctx context.Context) caller {
 // authorizer decides whether a request may use a route.
 type authorizer struct {
 	tokens []hashedToken
+	log    *slog.Logger
+	// refused allows one log line a second: whoever guesses must not fill the log.
+	refused *rate.Limiter
 }
 
 // hashedToken keeps a token as its SHA-256 only.
@@ -54,7 +60,7 @@ type hashedToken struct {
 }
 
 func newAuthorizer(c Config) *authorizer {
-	a := &authorizer{}
+	a := &authorizer{log: c.Logger, refused: rate.NewLimiter(1, 1)}
 	for _, t := range c.Tokens {
 		a.tokens = append(a.tokens, hashedToken{name: t.Name,
 			hash: sha256.Sum256([]byte(t.Token.Reveal())), scopes: t.Scopes})
@@ -77,6 +83,9 @@ func (a *authorizer) check(r *http.Request, need Scope) (caller, *api.Problem) {
 	}
 	t := a.find(bearer(r))
 	if t == nil {
+		if bearer(r) != "" && a.refused.Allow() {
+			a.log.Warn("unknown token refused", "from", r.RemoteAddr)
+		}
 		return c, problem(http.StatusUnauthorized, api.CodeUnauthorized,
 			"this needs a token: Authorization: Bearer TOKEN (pointsman --token-file FILE)")
 	}

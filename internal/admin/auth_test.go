@@ -198,3 +198,19 @@ func TestAnswersCarryTheHeadersThatGuardABrowser(t *testing.T) {
 		}
 	}
 }
+
+func TestGuessesOfATokenAreLoggedAndDoNotFillTheLog(t *testing.T) {
+	n := newNode(t, func(c *admin.Config) { c.Tokens = tokens() })
+	for range 50 {
+		if got := check(t, n, "GET", "/v1/status", "", "Bearer guess"); got != http.StatusUnauthorized {
+			t.Fatalf("a guess gets %d", got)
+		}
+	}
+	lines := strings.Count(n.log.String(), "unknown token refused")
+	if lines < 1 || lines > 5 {
+		t.Errorf("50 guesses made %d lines", lines)
+	}
+	if strings.Contains(n.log.String(), "guess") {
+		t.Error("the log holds the guess: it may be a real token with a typo")
+	}
+}

@@ -146,6 +146,12 @@ func logger(c config.Log, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// StandardLog takes lines of the standard library's logger into the node's log, as warnings:
+// what package net/http has to say of an odd peer is no fault of ours.
+func (a *App) StandardLog() io.Writer {
+	return slog.NewLogLogger(a.log.Handler(), slog.LevelWarn).Writer()
+}
+
 // closers free what parts hold, newest first.
 type closers []func() error
 

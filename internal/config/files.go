@@ -146,13 +146,22 @@ func (l *loader) usable(path, label string, data []byte) secret.String {
 	return secret.String{}
 }
 
+// shortToken is the length below which a token can be guessed by whoever tries long enough.
+const shortToken = 20
+
 // distinctTokens refuses one token under two names: the audit log could not tell them apart.
+// It warns of tokens that can be guessed.
 func (l *loader) distinctTokens(cfg *Config) {
 	seen := map[string]string{}
 	for i := range cfg.Admin.Tokens {
 		t := &cfg.Admin.Tokens[i]
 		if t.Token.IsZero() {
 			continue
+		}
+		if n := len(t.Token.Reveal()); n < shortToken {
+			l.report.Warnings = append(l.report.Warnings, l.src.Finding(element("admin.tokens", i),
+				fmt.Sprintf("the token has %d characters and can be guessed: take %d random ones or more",
+					n, shortToken)))
 		}
 		if first, twice := seen[t.Token.Reveal()]; twice {
 			l.mistake(element("admin.tokens", i), complain("has the same token as %s", first))

@@ -110,3 +110,22 @@ func TestNoSteeredHostIsWarnedOf(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestATokenThatCanBeGuessedIsWarnedOf(t *testing.T) {
+	const data = "roles: [admin]\nadmin: {tokens: [{name: ci, token_env: T, scopes: [read]}]}\n"
+	for token, want := range map[string]string{
+		"short": "x:2:18: admin.tokens[0]: the token has 5 characters and can be guessed: " +
+			"take 20 random ones or more\n",
+		"long-enough-to-be-hard": "",
+	} {
+		_, report, err := config.Load(config.Options{Data: []byte(data), Name: "x",
+			Env: []string{"T=" + token}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.ReplaceAll(lines(report.Warnings), "x:1:1: hosts: there is no steered host\n", "")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", token, diff)
+		}
+	}
+}
