@@ -39,7 +39,7 @@ const (
 	maxGrowth    = 350       // bytes that one batch's state adds to its record
 	maxVerify    = 20        // verification URLs, and URLs looked at of a purge
 	maxWord      = 512       // bytes of an actor, a reason or an idempotency key
-	maxMistakes  = 10        // named in one error
+	maxMistakes  = 10        // named in one error, and warnings in one status
 )
 
 // Request is what was asked. The zero value is invalid: Kind is always needed.

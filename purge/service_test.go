@@ -278,6 +278,36 @@ func TestListGivesTheNewestFirst(t *testing.T) {
 	})
 }
 
+func TestAStatusWarnsOfTagsThatAreNotPortable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, purge.Config{}, newCDN("one"))
+		if st := submit(t, n.Service, tags("plain", "product-42")); st.Warnings != nil {
+			t.Errorf("portable tags: %q", st.Warnings)
+		}
+		if st := submit(t, n.Service, urls("A,B")); st.Warnings != nil {
+			t.Errorf("a URL: %q", st.Warnings)
+		}
+		long := strings.Repeat("x", 500)
+		st := submit(t, n.Service, tags("Upper", "plain", long))
+		want := []string{
+			`tag "Upper": upper case: Cloudflare and CloudFront ignore case, ` +
+				`Fastly and Akamai do not`,
+			fmt.Sprintf("tag %q...: 500 bytes long: Akamai takes 128, Google about 120", long[:64]),
+		}
+		if d := cmp.Diff(want, wait(t, n.Service, st.ID).Warnings); d != "" {
+			t.Errorf("-want +got:\n%s", d)
+		}
+		var many []string
+		for i := range 50 {
+			many = append(many, fmt.Sprintf("T%d", i))
+		}
+		if got := submit(t, n.Service, tags(many...)).Warnings; len(got) != 11 ||
+			got[10] != "and 40 more" {
+			t.Errorf("50 tags: %q", got)
+		}
+	})
+}
+
 func TestUnknownPurgesAreNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := start(t, purge.Config{Shared: newMemory()}, newCDN("one"))

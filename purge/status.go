@@ -51,6 +51,9 @@ type Status struct {
 	Durability string    `json:"durability"` // Local or Replicated
 	Summary    Outcome   `json:"outcome"`    // as Outcome returns it
 	Results    []Result  `json:"results"`    // one per provider, sorted by its name
+	// Warnings say, for people, which of the request's tags do not work or do not mean the same
+	// at some CDNs, whether those are configured or not; at most 10 and a count of the others.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Result is one provider's part of a Status.
@@ -118,7 +121,39 @@ func statusOf(r Record) Status {
 		s.Results = append(s.Results, resultOf(d))
 	}
 	s.Summary = s.Outcome()
+	s.Warnings = warningsOf(r.Request)
 	return s
+}
+
+// warningsOf lists what is not portable in a request's tags.
+func warningsOf(r Request) []string {
+	if r.Kind != providers.Tag {
+		return nil
+	}
+	var out []string
+	more := 0
+	for _, tag := range r.Items {
+		for _, w := range providers.TagWarnings(tag) {
+			if len(out) == maxMistakes {
+				more++
+				continue
+			}
+			out = append(out, fmt.Sprintf("tag %s: %s", shortened(tag), w))
+		}
+	}
+	if more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return out
+}
+
+// shortened is a tag as it is shown, which may be a thousand bytes long.
+func shortened(tag string) string {
+	const shown = 64
+	if len(tag) > shown {
+		return fmt.Sprintf("%q...", tag[:shown]) // tags are ASCII
+	}
+	return fmt.Sprintf("%q", tag)
 }
 
 func resultOf(d Delivery) Result {

@@ -116,6 +116,7 @@ func runPurge(cmd *cobra.Command, f *purgeFlags) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "purge %s accepted (%s); see: pointsman purge status %s\n",
 		clean(s.ID), clean(s.Durability), clean(s.ID))
+	writeWarnings(cmd.OutOrStdout(), s)
 	return writeDeliveries(cmd.OutOrStdout(), s)
 }
 
@@ -254,6 +255,7 @@ func writePurge(cmd *cobra.Command, f *clientFlags, s api.PurgeStatus) error {
 	fmt.Fprintf(w, "purge %s of %s, accepted %s by %s for %s (%s): %s\n", clean(s.ID),
 		whatPurged(s.Purge), ago(time.Now(), s.Accepted), clean(s.AcceptedBy), clean(s.Actor),
 		clean(s.Durability), clean(s.Outcome))
+	writeWarnings(w, s)
 	return writeDeliveries(w, s)
 }
 
@@ -271,6 +273,13 @@ func whatPurged(p api.Purge) string {
 		s += fmt.Sprintf(" and %d more", more)
 	}
 	return clean(s)
+}
+
+// writeWarnings prints what of a purge may not mean everywhere what was meant.
+func writeWarnings(w io.Writer, s api.PurgeStatus) {
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", clean(warning))
+	}
 }
 
 func writeDeliveries(w io.Writer, s api.PurgeStatus) error {

@@ -139,7 +139,8 @@ func purgeOf(st purge.Status) api.PurgeStatus {
 	r := st.Request
 	out := api.PurgeStatus{ID: st.ID, Actor: r.Actor, Accepted: st.AcceptedAt,
 		AcceptedBy: st.AcceptedBy, Durability: st.Durability, Final: st.Final(),
-		Outcome: string(st.Outcome()), Purge: api.Purge{Kind: string(r.Kind), Items: r.Items,
+		Warnings: st.Warnings,
+		Outcome:  string(st.Outcome()), Purge: api.Purge{Kind: string(r.Kind), Items: r.Items,
 			Soft: r.Soft, Providers: r.Providers, VerifyURLs: r.VerifyURLs, Reason: r.Reason}}
 	for _, d := range st.Results {
 		if d.Deadline.After(out.Deadline) {

@@ -38,6 +38,19 @@ func TestAPurgeIsAcceptedAndSeenThrough(t *testing.T) {
 	}
 }
 
+func TestAPurgeWarnsOfTagsThatAreNotPortable(t *testing.T) {
+	n := newNode(t)
+	st := get[api.PurgeStatus](n, "POST", "/v1/purges", `{"kind":"tag","items":["A,b","ok"]}`)
+	if len(st.Warnings) != 2 || !strings.HasPrefix(st.Warnings[0], `tag "A,b": upper case: `) ||
+		!strings.HasPrefix(st.Warnings[1], `tag "A,b": a comma: `) {
+		t.Errorf("it warns %q", st.Warnings)
+	}
+	again := get[api.PurgeStatus](n, "GET", "/v1/purges/"+st.ID+"?wait=10s", "")
+	if diff := cmp.Diff(st.Warnings, again.Warnings); diff != "" {
+		t.Errorf("read again (-accepted +read):\n%s", diff)
+	}
+}
+
 func TestEverythingIsPurgedOnlyWhenThatIsConfirmed(t *testing.T) {
 	n := newNode(t)
 	for _, body := range []string{`{"kind":"everything"}`, `{"kind":"everything","confirm":"yes"}`,

@@ -170,6 +170,8 @@ type PurgeStatus struct {
 	Final      bool       `json:"final"`
 	Outcome    string     `json:"outcome"` // pending, done, partly, failed or unverified
 	Deliveries []Delivery `json:"deliveries"`
+	// Warnings say which tags do not work, or do not mean the same, at some CDNs.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Delivery is one provider's part of a purge.
