@@ -66,6 +66,7 @@ type compiler struct {
 type answer struct {
 	cname  string
 	v4, v6 []netip.Addr
+	https  *HTTPS
 }
 
 func newCompiler(in Inputs) *compiler {
@@ -93,7 +94,7 @@ func newCompiler(in Inputs) *compiler {
 }
 
 func newAnswer(b Backend) answer {
-	a := answer{cname: b.CNAME}
+	a := answer{cname: b.CNAME, https: b.HTTPS}
 	for _, addr := range b.Addresses {
 		if addr = addr.Unmap(); addr.Is4() {
 			a.v4 = append(a.v4, addr)
@@ -287,7 +288,7 @@ func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
 		p.candidates = append(p.candidates, candidate{
 			decision: Decision{
 				Host: p.host, Backend: s.backend, Pool: s.pool, Reason: p.reason,
-				CNAME: a.cname, V4: a.v4, V6: a.v6, TTL: p.ttl,
+				CNAME: a.cname, V4: a.v4, V6: a.v6, HTTPS: a.https, TTL: p.ttl,
 			},
 			weight: s.weight,
 			last:   threshold(sum, total),

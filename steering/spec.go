@@ -24,6 +24,26 @@ type Backend struct {
 	CNAME string
 	// Addresses are answered as A and AAAA.
 	Addresses []netip.Addr
+	// HTTPS is what an HTTPS record (RFC 9460) says besides the addresses; nil: there is none.
+	// Only a backend with addresses may have it: another one's record stands at its CNAME.
+	HTTPS *HTTPS
+}
+
+// HTTPS is a backend's service binding in ServiceMode, for the name itself.
+type HTTPS struct {
+	Priority uint16   // at least 1
+	ALPN     []string // protocols, such as "h2"; empty: those of the scheme alone
+	Port     uint16   // 0: that of the scheme
+	Hints    bool     // the backend's addresses come along
+}
+
+// Equal reports whether two bindings say the same; nil says nothing.
+func (h *HTTPS) Equal(o *HTTPS) bool {
+	if h == nil || o == nil {
+		return h == o
+	}
+	return h.Priority == o.Priority && h.Port == o.Port && h.Hints == o.Hints &&
+		slices.Equal(h.ALPN, o.ALPN)
 }
 
 // Pool holds backends that are used together.

@@ -60,6 +60,7 @@ type Decision struct {
 	CNAME   string       // the target, when the backend is a name
 	V4      []netip.Addr // the addresses otherwise; either may be empty, not both
 	V6      []netip.Addr
+	HTTPS   *HTTPS // of a backend with addresses; nil: it has none
 	TTL     uint32 // seconds
 	// Scope is the ECS scope prefix length for which the decision holds: 0 for everyone.
 	Scope uint8
@@ -169,7 +170,7 @@ func (t *Table) ReasonAt(host, place string) (Reason, bool) {
 func (t *Table) digest() string {
 	sum := sha256.New()
 	var w canon
-	w.text("pointsman table 2")
+	w.text("pointsman table 3")
 	w.number(uint64(len(t.hosts)))
 	for _, name := range t.hosts {
 		p := t.plans[name]
@@ -205,6 +206,24 @@ func (w *canon) addresses(list []netip.Addr) {
 	}
 }
 
+func (w *canon) https(h *HTTPS) {
+	if h == nil {
+		w.number(0)
+		return
+	}
+	w.number(uint64(h.Priority)) // never 0
+	w.number(uint64(h.Port))
+	hints := uint64(0)
+	if h.Hints {
+		hints = 1
+	}
+	w.number(hints)
+	w.number(uint64(len(h.ALPN)))
+	for _, p := range h.ALPN {
+		w.text(p)
+	}
+}
+
 func (w *canon) plan(p *plan) {
 	w.text(p.host)
 	w.text(p.place)
@@ -224,5 +243,6 @@ func (w *canon) plan(p *plan) {
 		w.text(c.decision.CNAME)
 		w.addresses(c.decision.V4)
 		w.addresses(c.decision.V6)
+		w.https(c.decision.HTTPS)
 	}
 }

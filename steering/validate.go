@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +82,29 @@ func (c *checker) backend(b *Backend) {
 		}
 	}
 	c.addresses(b)
+	c.https(b)
+}
+
+// https checks a service binding (RFC 9460 §2.4.1, §7.1.1).
+func (c *checker) https(b *Backend) {
+	h := b.HTTPS
+	if h == nil {
+		return
+	}
+	if b.CNAME != "" {
+		c.addf("backend %q: has a CNAME and HTTPS, which stands at the CNAME's target", b.Name)
+	}
+	if h.Priority == 0 {
+		c.addf("backend %q: HTTPS priority 0 would make an alias of it", b.Name)
+	}
+	for i, p := range h.ALPN {
+		if p == "" || len(p) > 255 {
+			c.addf("backend %q: %q is no protocol of ALPN", b.Name, p)
+		}
+		if slices.Contains(h.ALPN[:i], p) {
+			c.addf("backend %q: ALPN %q is listed twice", b.Name, p)
+		}
+	}
 }
 
 func (c *checker) addresses(b *Backend) {

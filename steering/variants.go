@@ -27,7 +27,8 @@ func (t *Table) Variants(host string) []Decision {
 			}
 			a := c.answers[m.Backend]
 			out = slices.Insert(out, at, Decision{Host: host, Backend: m.Backend, Pool: pool,
-				CNAME: a.cname, V4: a.v4, V6: a.v6, TTL: uint32(h.TTL.Seconds())})
+				CNAME: a.cname, V4: a.v4, V6: a.v6, HTTPS: a.https,
+				TTL: uint32(h.TTL.Seconds())})
 		}
 	}
 	return out
@@ -51,5 +52,5 @@ func (t *Table) SameVariants(o *Table) bool {
 // sameAnswer compares what clients see of two decisions, and by which name they are known.
 func sameAnswer(a, b Decision) bool {
 	return a.Backend == b.Backend && a.CNAME == b.CNAME && a.TTL == b.TTL &&
-		slices.Equal(a.V4, b.V4) && slices.Equal(a.V6, b.V6)
+		slices.Equal(a.V4, b.V4) && slices.Equal(a.V6, b.V6) && a.HTTPS.Equal(b.HTTPS)
 }

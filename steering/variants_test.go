@@ -57,6 +57,9 @@ func TestTablesHaveTheSameVariantsUnlessAnAnswerChanges(t *testing.T) {
 		{"another address", compile(t, steering.Inputs{Spec: spec(func(s *steering.Spec) {
 			s.Backends[4].Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.81")}
 		})}), false},
+		{"a service binding", compile(t, steering.Inputs{Spec: spec(func(s *steering.Spec) {
+			s.Backends[4].HTTPS = &steering.HTTPS{Priority: 1}
+		})}), false},
 		{"another TTL", compile(t, steering.Inputs{Spec: spec(func(s *steering.Spec) {
 			s.Hosts[0].TTL = time.Minute
 		})}), false},

@@ -117,6 +117,7 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 				n.Targets = append(n.Targets, fqdn(b.CNAME))
 			}
 			n.Addresses = n.Addresses || len(b.Addresses) > 0
+			n.HTTPS = n.HTTPS || b.HTTPS != nil
 		}
 		names = append(names, n)
 	}
@@ -214,6 +215,10 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 		nb := steering.Backend{Name: b.Name}
 		if b.CNAME != "" {
 			nb.CNAME = fqdn(b.CNAME)
+		}
+		if h := b.HTTPS; h != nil {
+			nb.HTTPS = &steering.HTTPS{Priority: uint16(h.Priority), ALPN: h.ALPN,
+				Port: uint16(h.Port), Hints: h.Hints == config.HintsAuto}
 		}
 		for j, a := range b.Addresses {
 			addr, err := netip.ParseAddr(a)

@@ -25,6 +25,7 @@ zones:
 backends:
   - name: one
     addresses: [192.0.2.1]
+    https: {}
     probe:
       url: http://192.0.2.1/
       headers: [{name: x-probe}]

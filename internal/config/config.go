@@ -236,10 +236,31 @@ type Backend struct {
 	CNAME string `koanf:"cname" syntax:"hostname"`
 	// Addresses are IPv4 and IPv6 addresses, answered as A and AAAA.
 	Addresses []string `koanf:"addresses" syntax:"ip"`
+	// HTTPS is the backend's HTTPS record (RFC 9460), `{}` for its defaults; nil means none. It
+	// is for addresses alone: a CNAME's record stands at its target, where the CDN has it.
+	HTTPS *HTTPS `koanf:"https"`
 	// Provider names whose API purges this backend; empty: nobody does.
 	Provider string `koanf:"provider"`
 	// Probe says how the backend's health is measured.
 	Probe Probe `koanf:"probe"`
+}
+
+// The values of HTTPS.Hints.
+const (
+	HintsAuto = "auto"
+	HintsNone = "none"
+)
+
+// HTTPS is what a backend's HTTPS record says. It is for the host itself, in ServiceMode.
+type HTTPS struct {
+	// Priority is the record's; the lowest is tried first, and 0 would make an alias of it.
+	Priority int `koanf:"priority" min:"1" max:"65535"`
+	// ALPN are the protocols that the backend speaks, besides HTTP/1.1 over TLS.
+	ALPN []string `koanf:"alpn" oneof:"http/1.1 h2 h3"`
+	// Port is another one than 443; 443 by leaving it out.
+	Port int `koanf:"port" min:"1" max:"65535"`
+	// Hints are auto for the backend's addresses, the same as its A and AAAA, or none.
+	Hints string `koanf:"hints" oneof:"auto none"`
 }
 
 // The kinds of probe.

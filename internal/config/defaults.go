@@ -47,6 +47,8 @@ func defaults() []defaultValue {
 		{"zones[].dnssec.zone_key_lifetime", "720h"},
 		{"zones[].dnssec.parent_ttl", "24h"},
 
+		{"backends[].https.priority", "1"},
+		{"backends[].https.hints", HintsAuto},
 		{"backends[].probe.kind", ProbeHTTP},
 		{"backends[].probe.method", "GET"},
 

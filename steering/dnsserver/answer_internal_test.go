@@ -113,6 +113,12 @@ func exampleTable() fixed {
 		"*.tenants" + e:      {cnameTo("*.tenants"+e, "one", "site.one.invalid.", 0)},
 		"far.down.low.x" + e: {{Backend: "edge", V4: addrs("192.0.2.44"), TTL: 20}},
 		"togone" + e:         {cnameTo("togone"+e, "g", "gone"+e, 0)},
+		"bound" + e: {
+			{Backend: "b", V4: addrs("192.0.2.1"), V6: addrs("2001:db8::1"), TTL: 9,
+				HTTPS: &steering.HTTPS{Priority: 1, ALPN: []string{"h2", "h3"}, Hints: true}},
+			{Backend: "unbound", V4: addrs("192.0.2.2"), TTL: 9},
+			cnameTo("bound"+e, "one", "site.one.invalid.", 0),
+		},
 	}
 	for i := range 12 {
 		name := fmt.Sprintf("l%d%s", i, e)

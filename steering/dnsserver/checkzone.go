@@ -162,6 +162,8 @@ type SteeredName struct {
 	Targets []string
 	// Addresses is true when a backend has addresses.
 	Addresses bool
+	// HTTPS is true when a backend has an HTTPS record.
+	HTTPS bool
 }
 
 // CheckHosts finds steered names that the zones can't hold: outside of every zone, with a
@@ -226,7 +228,8 @@ func (c *hostChecker) place(path, name string, h SteeredName) {
 		return
 	}
 	for _, s := range n.sets {
-		clash := s.rtype == dns.TypeCNAME || s.rtype == dns.TypeA || s.rtype == dns.TypeAAAA
+		clash := s.rtype == dns.TypeCNAME || s.rtype == dns.TypeA || s.rtype == dns.TypeAAAA ||
+			s.rtype == dns.TypeHTTPS && h.HTTPS
 		if clash || len(h.Targets) > 0 {
 			c.mistake(path, "%s also has a static %s record, which would never be served", name,
 				dns.Type(s.rtype))

@@ -327,7 +327,7 @@ func TestAMemoOutlivesTablesOfTheSameHosts(t *testing.T) {
 
 func TestEveryFieldOfADecisionIsKnownToTheMemo(t *testing.T) {
 	base := steering.Decision{Host: "h.", Backend: "b", CNAME: "c.", V4: addrs("192.0.2.1"),
-		V6: addrs("2001:db8::1"), TTL: 1}
+		V6: addrs("2001:db8::1"), HTTPS: &steering.HTTPS{Priority: 1}, TTL: 1}
 	var differ []string
 	for i := range reflect.TypeFor[steering.Decision]().NumField() {
 		other := base
@@ -335,7 +335,7 @@ func TestEveryFieldOfADecisionIsKnownToTheMemo(t *testing.T) {
 		switch f.Kind() {
 		case reflect.String:
 			f.SetString("other")
-		case reflect.Slice:
+		case reflect.Slice, reflect.Pointer:
 			f.Set(reflect.Zero(f.Type()))
 		default:
 			f.SetUint(77)
@@ -344,7 +344,7 @@ func TestEveryFieldOfADecisionIsKnownToTheMemo(t *testing.T) {
 			differ = append(differ, reflect.TypeFor[steering.Decision]().Field(i).Name)
 		}
 	}
-	want := []string{"Backend", "CNAME", "V4", "V6", "TTL"}
+	want := []string{"Backend", "CNAME", "V4", "V6", "HTTPS", "TTL"}
 	if d := cmp.Diff(want, differ); d != "" {
 		t.Errorf("fields that tell answers apart (-want +got):\n%s", d)
 	}

@@ -235,7 +235,7 @@ func (e *entry) find(d *steering.Decision) *variant {
 // and count for the same backend.
 func sameAnswer(a, b *steering.Decision) bool {
 	return a.Backend == b.Backend && a.CNAME == b.CNAME && a.TTL == b.TTL &&
-		slices.Equal(a.V4, b.V4) && slices.Equal(a.V6, b.V6)
+		slices.Equal(a.V4, b.V4) && slices.Equal(a.V6, b.V6) && a.HTTPS.Equal(b.HTTPS)
 }
 
 // learn keeps what the ordinary path answered to a query, if it can be repeated.

@@ -151,7 +151,8 @@ func (st *state) variants(host string) []dnssec.Variant {
 	for _, d := range st.table.Variants(host) {
 		v := dnssec.Variant{Name: d.Backend}
 		hdr := dns.RR_Header{Name: host, Class: dns.ClassINET, Ttl: d.TTL}
-		for _, set := range [][]dns.RR{cnameSet(hdr, d), addressSet(hdr, d.V4), addressSet(hdr, d.V6)} {
+		for _, set := range [][]dns.RR{cnameSet(hdr, d), addressSet(hdr, d.V4),
+			addressSet(hdr, d.V6), httpsSet(hdr, d)} {
 			if len(set) > 0 {
 				v.Sets = append(v.Sets, set)
 			}

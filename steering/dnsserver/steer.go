@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/miekg/dns"
@@ -54,18 +55,20 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	return "", true
 }
 
-// addressType reports whether a type is answered from a backend's addresses.
+// addressType reports whether a type is answered from a backend's addresses alone.
 func addressType(qtype uint16) bool {
 	return qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeANY
 }
 
-// addresses adds the decision's addresses of the family asked for, and returns their type; none
-// when there are none. ANY gets one set (RFC 8482 §4.1).
+// addresses adds the decision's addresses of the family asked for, or its HTTPS record, and
+// returns the type of what it added; none when there is nothing. ANY gets one set (RFC 8482 §4.1).
 func (a *answerer) addresses(hdr dns.RR_Header, d steering.Decision) uint16 {
 	set := addressSet(hdr, d.V4)
 	switch {
 	case a.q.qtype == dns.TypeAAAA, a.q.qtype == dns.TypeANY && len(set) == 0:
 		set = addressSet(hdr, d.V6)
+	case a.q.qtype == dns.TypeHTTPS:
+		set = httpsSet(hdr, d)
 	case !addressType(a.q.qtype):
 		return dns.TypeNone
 	}
@@ -83,6 +86,40 @@ func addressSet(hdr dns.RR_Header, addrs []netip.Addr) []dns.RR {
 		set = append(set, addressRR(hdr, addr))
 	}
 	return set
+}
+
+// httpsSet returns the record of a decision's service binding (RFC 9460 §2.1): one in
+// ServiceMode for the name itself. Its hints are the addresses that the same decision gives as A
+// and AAAA, so that the three agree.
+func httpsSet(hdr dns.RR_Header, d steering.Decision) []dns.RR {
+	h := d.HTTPS
+	if h == nil {
+		return nil
+	}
+	hdr.Rrtype = dns.TypeHTTPS
+	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: hdr, Priority: h.Priority, Target: "."}}
+	add := func(v dns.SVCBKeyValue) { rr.Value = append(rr.Value, v) }
+	if len(h.ALPN) > 0 {
+		add(&dns.SVCBAlpn{Alpn: h.ALPN})
+	}
+	if h.Port > 0 {
+		add(&dns.SVCBPort{Port: h.Port})
+	}
+	if h.Hints && len(d.V4) > 0 {
+		add(&dns.SVCBIPv4Hint{Hint: ips(d.V4)})
+	}
+	if h.Hints && len(d.V6) > 0 {
+		add(&dns.SVCBIPv6Hint{Hint: ips(d.V6)})
+	}
+	return []dns.RR{rr}
+}
+
+func ips(addrs []netip.Addr) []net.IP {
+	out := make([]net.IP, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.AsSlice()
+	}
+	return out
 }
 
 func addressRR(hdr dns.RR_Header, addr netip.Addr) dns.RR {
