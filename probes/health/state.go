@@ -27,34 +27,73 @@ type Record struct {
 	Latency   time.Duration
 	Slow      bool      // Latency is above DegradedAbove, with hysteresis
 	CertEnds  time.Time // of the newest sample with a certificate
+	// drill is what drills did, and no part of the target's own history: a drill measures the
+	// way out and back, not the penalty of those that flap, and leaves none behind.
+	drill drilled
 }
 
-// state returns the record's state, Unknown for the zero value.
-func (s Record) state() State {
-	if s.State == "" {
-		return Unknown
+// drilled is the state machine of drilled samples beside that of the real ones.
+type drilled struct {
+	failures  int    // without a real success between them
+	out       bool   // they made the target fall; Rise real successes in a row end it
+	successes int    // real ones in a row since the last failure
+	reason    string // why it is out
+}
+
+// Verdict returns how the target stands, and why: the zero value is Unknown, and one that a
+// drill made fall is Unhealthy, whatever State says of its own history.
+func (s Record) Verdict() (State, string) {
+	switch {
+	case s.State == "":
+		return Unknown, s.Reason
+	case s.drill.out && s.State != Unhealthy:
+		return Unhealthy, s.drill.reason
+	default:
+		return s.State, s.Reason
 	}
-	return s.State
 }
 
 // Step is the state machine of one target: what is remembered after one more sample. It is
 // pure; its clock is the samples' Start. All rise, fall, counting and holding is here.
 func Step(r Rules, s Record, sample probes.Sample) Record {
 	r = r.orDefaults()
-	s.State = s.state()
+	if s.State == "" {
+		s.State = Unknown
+	}
 	s.Last = sample
+	s.drill = s.drill.step(r, sample)
 	if !sample.CertExpires.IsZero() {
 		s.CertEnds = sample.CertExpires
 	}
-	if sample.OK() {
+	switch {
+	case sample.OK():
 		s = s.succeed(r, sample)
-	} else {
+	case sample.Outcome != probes.FailedDrill:
 		s = s.fail(r, sample)
 	}
 	if s.Since.IsZero() {
 		s.Since = sample.Start
 	}
 	return s
+}
+
+// step follows drilled samples out, and real ones back.
+func (d drilled) step(r Rules, sample probes.Sample) drilled {
+	switch {
+	case sample.Outcome == probes.FailedDrill:
+		d.failures, d.successes = d.failures+1, 0
+		d.out = d.out || d.failures >= r.Fall
+		d.reason = fmt.Sprintf("%s: %s", inARow(d.failures), why(sample))
+	case sample.OK() && d.successes+1 >= r.Rise:
+		return drilled{}
+	case sample.OK():
+		d.failures, d.successes = 0, d.successes+1
+		d.reason = risen(d.successes, r)
+	default:
+		d.successes = 0
+		d.reason = fmt.Sprintf("out since a drill, and still failing: %s", why(sample))
+	}
+	return d
 }
 
 // succeed counts a success.
@@ -95,8 +134,7 @@ func (s Record) tryReturn(r Rules, now time.Time) Record {
 	relapsed := s.Falls > 1
 	switch {
 	case s.Successes < r.Rise:
-		s.Reason = fmt.Sprintf("%d of %d successes that are needed to come back",
-			s.Successes, r.Rise)
+		s.Reason = risen(s.Successes, r)
 		return s
 	case relapsed && now.Before(s.HeldUntil):
 		s.Reason = fmt.Sprintf("held down until %s: fell %d times",
@@ -135,10 +173,7 @@ func (s Record) usable(r Rules, now time.Time) Record {
 func (s Record) fail(r Rules, sample probes.Sample) Record {
 	s.Successes, s.Failures = 0, s.Failures+1
 	s.Counter = min(s.Counter+1, r.CounterDown)
-	why := sample.Detail
-	if why == "" {
-		why = string(sample.Outcome)
-	}
+	why := why(sample)
 	switch {
 	case s.State == Unhealthy:
 		if s.Failures >= r.Fall {
@@ -190,6 +225,19 @@ func (s Record) become(state State, now time.Time, reason string) Record {
 
 // half is the counter from which a target is Degraded.
 func (r Rules) half() int { return (r.CounterDown + 1) / 2 }
+
+// why says what was wrong with a sample.
+func why(sample probes.Sample) string {
+	if sample.Detail == "" {
+		return string(sample.Outcome)
+	}
+	return sample.Detail
+}
+
+// risen tells how far a target is on its way back.
+func risen(successes int, r Rules) string {
+	return fmt.Sprintf("%d of %d successes that are needed to come back", successes, r.Rise)
+}
 
 func inARow(n int) string {
 	if n == 1 {

@@ -45,10 +45,11 @@ func summarize(records map[string]Record, r Rules) summary {
 		if out.certEnds.IsZero() || !s.CertEnds.IsZero() && s.CertEnds.Before(out.certEnds) {
 			out.certEnds = s.CertEnds
 		}
-		if n := severity(s.state()); n > worst {
-			worst, out.state, out.reason = n, s.state(), s.Reason
-			if len(records) > 1 && s.State != Healthy {
-				out.reason = target + ": " + s.Reason
+		state, reason := s.Verdict()
+		if n := severity(state); n > worst {
+			worst, out.state, out.reason = n, state, reason
+			if len(records) > 1 && state != Healthy {
+				out.reason = target + ": " + reason
 			}
 		}
 	}
@@ -84,7 +85,7 @@ func (t *Tracker) doubtOurselves() {
 	}
 	for _, b := range t.backends {
 		for _, s := range b.records {
-			t.doubt = t.doubt && s.Failures > 0
+			t.doubt = t.doubt && !s.Last.OK()
 		}
 	}
 	if t.doubt != was {
