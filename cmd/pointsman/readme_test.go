@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,11 +59,14 @@ func readmeCommandsWork(t *testing.T) {
 		if strings.Contains(ported, ":80") && !strings.Contains(ported, d.ip) {
 			t.Errorf("%s: names a port that this test does not replace", line)
 		}
-		cmd := exec.Command("sh", "-c", ported)
-		cmd.Env = append(os.Environ(), envAdmin+"=http://"+d.admin())
-		out, err := cmd.Output()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", line, err, out)
+		out, code := shell(t, ported, d)
+		if code == exitUnverified && strings.Contains(line, " purge ") {
+			// The price changed in the second of the purge, and was cached again before: nobody can
+			// tell that from an old one. That end is honest, and to repeat it is the way out.
+			out, code = shell(t, ported, d)
+		}
+		if code != 0 {
+			t.Errorf("%s: exit code %d\n%s", line, code, out)
 		}
 		want, told := "", ""
 		for word, w := range wants {
@@ -71,11 +75,24 @@ func readmeCommandsWork(t *testing.T) {
 			}
 		}
 		delete(wants, told)
-		if want == "" || !regexp.MustCompile(want).Match(out) {
+		if want == "" || !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%s\nprinted\n%s\nwant %q", line, out, want)
 		}
 	}
 	if len(wants) > 0 {
 		t.Errorf("the README has no command for %v", wants)
 	}
+}
+
+// shell runs a line as a newcomer's shell would and returns what it printed and its exit code.
+func shell(t *testing.T, line string, d *runningDemo) (out string, code int) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", line)
+	cmd.Env = append(os.Environ(), envAdmin+"=http://"+d.admin())
+	raw, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(raw), cmd.ProcessState.ExitCode()
 }
