@@ -12,6 +12,7 @@ import (
 // seen is what one look at the node found.
 type seen struct {
 	now       time.Time
+	table     *steering.Table
 	usable    bool  // this node holds the backend usable
 	gone      bool  // no answer names it
 	back      bool  // its shares are what they were
@@ -103,7 +104,7 @@ func finish(rep *Report, now time.Time) {
 func (r *Runner) observe(ctx context.Context, d *run) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	look := looker{runner: r, run: d, renewed: r.cfg.Now(), counted: r.counts(d)}
+	look := looker{runner: r, run: d, renewed: r.cfg.Now(), counted: r.counts(d.brief().Plan.Backend)}
 	for {
 		quit := false
 		select {
@@ -117,6 +118,9 @@ func (r *Runner) observe(ctx context.Context, d *run) {
 		before := d.report.State
 		step(&d.report, s, r.cfg.ReturnLimit)
 		after := d.report.State
+		if after.Final() && look.pointed != s.now { // whoever reads the end sees the last share
+			look.point(s)
+		}
 		d.mu.Unlock()
 		if after != before {
 			r.fault.Store(nil) // whatever the new state is, the fault is over
@@ -151,7 +155,7 @@ func (l *looker) look(ctx context.Context) seen {
 	r, d := l.runner, l.run
 	now, table := r.cfg.Now(), r.cfg.Table()
 	rep := d.brief()
-	s := seen{now: now, usable: r.cfg.Usable(rep.Plan.Backend)}
+	s := seen{now: now, table: table, usable: r.cfg.Usable(rep.Plan.Backend)}
 	s.gone, s.back = d.base.gone(table, rep.Plan.Backend), d.base.back(table, rep.Plan.Backend)
 	s.share = !s.gone
 	if rep.State == Running {
@@ -162,7 +166,9 @@ func (l *looker) look(ctx context.Context) seen {
 	}
 	if now.Sub(l.pointed) >= pointEvery {
 		l.pointed = now
-		l.point(table, now.Sub(rep.Started))
+		l.run.mu.Lock()
+		l.point(s)
+		l.run.mu.Unlock()
 		if by := r.stopRequest(ctx, rep.ID); by != "" {
 			s.stopped = "stopped by " + by
 		}
@@ -190,31 +196,29 @@ func (l *looker) renew(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// point adds the shares of every drilled name to the report.
-func (l *looker) point(t *steering.Table, after time.Duration) {
-	counts := l.runner.counts(l.run)
-	l.run.mu.Lock()
-	defer l.run.mu.Unlock()
+// point adds the shares of every drilled name to the report. The caller holds the run's mutex.
+func (l *looker) point(s seen) {
 	rep := &l.run.report
+	counts := l.runner.counts(rep.Plan.Backend)
 	for _, host := range rep.Hosts {
 		answered := -1.0
 		was, is := l.counted[host], counts[host]
 		if all := is[1] - was[1]; all > 0 {
 			answered = float64(is[0]-was[0]) / float64(all)
 		}
-		reason, _ := t.Reason(host)
-		rep.Points = append(rep.Points, Point{After: after, Host: host, Reason: string(reason),
-			Shares: t.Shares(host), Answered: answered})
+		reason, _ := s.table.Reason(host)
+		rep.Points = append(rep.Points, Point{After: s.now.Sub(rep.Started), Host: host,
+			Reason: string(reason), Shares: s.table.Shares(host), Answered: answered})
 	}
 	l.counted = counts
 }
 
-func (r *Runner) counts(d *run) map[string][2]uint64 {
+// counts are the answers so far, by host: those that name the backend, and all.
+func (r *Runner) counts(backend string) map[string][2]uint64 {
 	out := map[string][2]uint64{}
 	if r.cfg.Served == nil {
 		return out
 	}
-	backend := d.brief().Plan.Backend
 	for _, s := range r.cfg.Served() {
 		c := out[s.Host]
 		c[1] += s.Count

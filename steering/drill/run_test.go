@@ -56,8 +56,16 @@ func TestADrillShiftsMeasuresAndRestores(t *testing.T) {
 // curve holds the report's points against what must have happened.
 func curve(t *testing.T, rep drill.Report) {
 	t.Helper()
-	if n := len(rep.Points); n < 40 || n > 50 {
-		t.Errorf("the report has %d points, one a second for about 45 s", n)
+	n := len(rep.Points)
+	if n < 40 || n > 50 {
+		t.Fatalf("the report has %d points, one a second for about 45 s", n)
+	}
+	last := rep.Points[n-1]
+	if want := rep.Lifted.Add(rep.Restored).Sub(rep.Started); last.After != want {
+		t.Errorf("the last point is of %s, the share was restored at %s", last.After, want)
+	}
+	if diff := cmp.Diff(rep.Before[0].Shares, last.Shares); diff != "" {
+		t.Errorf("shares (-at first +at last):\n%s", diff)
 	}
 	for _, p := range rep.Points {
 		sum, mine := 0.0, 0.0
