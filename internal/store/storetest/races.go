@@ -216,7 +216,8 @@ func checkHistory(t *testing.T, history []porcupine.Operation) {
 		},
 	}
 	m := model.ToModel()
-	if got := porcupine.CheckOperationsTimeout(m, history, patience); got != porcupine.Ok {
+	// The search is long where many outcomes are unknown; a slow machine must not decide it.
+	if got := porcupine.CheckOperationsTimeout(m, history, 12*patience); got != porcupine.Ok {
 		t.Errorf("history of %d operations is %s:", len(history), got)
 		for _, o := range history {
 			t.Logf("client %d %d..%d %s", o.ClientId, o.Call, o.Return,
