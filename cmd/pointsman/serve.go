@@ -76,7 +76,7 @@ func newServe() *cobra.Command {
 			o.Hup, o.LogWriter = hup, cmd.ErrOrStderr()
 			a, err := app.New(cmd.Context(), o)
 			if err != nil {
-				return configExit(err)
+				return configExit(portHint(err))
 			}
 			// What the standard library says by itself goes the way of our own log.
 			log.SetFlags(0)
@@ -87,6 +87,15 @@ func newServe() *cobra.Command {
 	f.bindFile(c)
 	c.Flags().StringVar(&f.logLevel, "log-level", "", "`LEVEL` debug, info, warn or error (default: the config's)")
 	return c
+}
+
+// portHint says what it takes to bind a port below 1024 where that is what went wrong.
+func portHint(err error) error {
+	if !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "binding") {
+		return err
+	}
+	return fmt.Errorf("%w (ports below 1024 take the capability CAP_NET_BIND_SERVICE, which "+
+		"the unit in deploy/systemd gives)", err)
 }
 
 // checked is a checked config as JSON shows it.

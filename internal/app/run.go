@@ -34,7 +34,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.ready.Store(true)
 	a.metrics.ready.Set(1)
-	a.log.Info("node started", "node", a.loaded.Load().config.Node, "took", time.Since(a.started))
+	a.logStart()
 
 	var err error
 	select {
@@ -43,11 +43,28 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.ready.Store(false)
 	a.metrics.ready.Set(0)
-	a.log.Info("node stopping", "err", err)
+	if err != nil {
+		a.log.Error("node stopping", "err", err)
+	} else {
+		a.log.Info("node stopping")
+	}
 	for _, stop := range stops {
 		stop()
 	}
 	return errors.Join(err, a.closers.close())
+}
+
+// logStart says where the node serves: the first thing to look for when it is not reached. The
+// nameserver says so of its own sockets.
+func (a *App) logStart() {
+	at := a.Addrs()
+	for _, addr := range at.Edge {
+		a.log.Info("edge socket opened", "address", addr.String())
+	}
+	if at.Admin != nil {
+		a.log.Info("admin socket opened", "address", at.Admin.String())
+	}
+	a.log.Info("node started", "node", a.loaded.Load().config.Node, "took", time.Since(a.started))
 }
 
 // start runs a stage and returns what stops it. Its context does not end with ctx: the stop
