@@ -17,7 +17,8 @@ func allowed() map[string][]string {
 		"internal/store/redisstore": {"internal/store"},
 		"internal/store/storetest":  {"internal/store"},
 		"internal/audit":            {"internal/store"},
-		"internal/config":           {},
+		"internal/nearest":          {},
+		"internal/config":           {"internal/nearest"},
 		"internal/admin/api":        {},
 		"internal/console":          {},
 		"internal/archtest":         {},
@@ -48,8 +49,8 @@ func allowed() map[string][]string {
 		"edge/freshness": {},
 		"edge/storage":   {"edge/freshness"},
 
-		"internal/admin": {"internal/admin/api", "internal/audit", "steering", "steering/drill",
-			"probes/health", "providers", "purge", "edge"},
+		"internal/admin": {"internal/admin/api", "internal/audit", "internal/nearest",
+			"steering", "steering/drill", "probes/health", "providers", "purge", "edge"},
 		"internal/demo": {"edge", "providers/providertest"},
 		"internal/app":  {"*"},
 

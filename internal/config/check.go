@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"pointsman/internal/nearest"
 )
 
 // checker judges a decoded configuration as a whole: what no single value shows.
@@ -149,7 +151,7 @@ func (c *checker) refer(path, list, name string, known map[string]int) bool {
 	if c.whole(list) {
 		near := ""
 		if len(c.report.Mistakes) < maxFindings {
-			near = nearest(name, sorted(known))
+			near = nearest.Name(name, sorted(known))
 		}
 		c.suggest(path, near, "%s is not one of %s", shown(name), list)
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/v2"
+
+	"pointsman/internal/nearest"
 )
 
 // envPrefix begins the variables that override keys. The rest of the name is the key path in
@@ -49,7 +51,7 @@ func (l *loader) variable(k *koanf.Koanf, layer map[string]any, name, value stri
 		l.set(k, layer, name, steps, value)
 		return
 	}
-	near := nearest(strings.TrimPrefix(name, envPrefix), l.schema.variables(""))
+	near := nearest.Name(strings.TrimPrefix(name, envPrefix), l.schema.variables(""))
 	if near != "" {
 		near = envPrefix + near
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"pointsman/internal/nearest"
 )
 
 //go:embed countries.txt
@@ -69,7 +71,7 @@ func parseCountry(raw string) (string, *complaint) {
 	c := complain("%s is not a country's two-letter code (ISO 3166-1)", shown(raw))
 	if len(raw) == 2 {
 		c.suggestion = byName[code]
-	} else if near := nearest(raw, names); near != "" {
+	} else if near := nearest.Name(raw, names); near != "" {
 		c.suggestion = byName[near]
 	} else {
 		c.suggestion = byName[raw]

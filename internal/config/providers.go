@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"pointsman/internal/nearest"
 )
 
 // providerKinds are the kinds that there is code for.
@@ -42,7 +44,7 @@ func (c *checker) providers() {
 		case gone(p.Kind) != "":
 			c.mistake(at+".kind", "%s", gone(p.Kind))
 		case !slices.Contains(providerKinds(), p.Kind):
-			c.suggest(at+".kind", nearest(p.Kind, providerKinds()),
+			c.suggest(at+".kind", nearest.Name(p.Kind, providerKinds()),
 				"unknown provider kind %s: there are %s", shown(p.Kind),
 				strings.Join(providerKinds(), ", "))
 		default:

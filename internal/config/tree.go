@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	yaml "go.yaml.in/yaml/v4"
+
+	"pointsman/internal/nearest"
 )
 
 const (
@@ -250,7 +252,7 @@ func (l *loader) unknown(n *yaml.Node, s *schema, path string) {
 
 // clip keeps a key that may be anything from filling the report.
 func clip(key string) string {
-	if len(key) <= maxSuggest && !strings.ContainsFunc(key, func(r rune) bool { return r < ' ' }) {
+	if len(key) <= nearest.Longest && !strings.ContainsFunc(key, func(r rune) bool { return r < ' ' }) {
 		return key
 	}
 	return shown(key)
@@ -269,7 +271,7 @@ func (l *loader) unknownKey(key string, s *schema, path string) *complaint {
 	if len(l.report.Mistakes) >= maxFindings {
 		return c // nobody will read it
 	}
-	if c.suggestion = nearest(key, s.keys()); c.suggestion != "" {
+	if c.suggestion = nearest.Name(key, s.keys()); c.suggestion != "" {
 		return c
 	}
 	homes := l.schema.homes(key, "")

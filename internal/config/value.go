@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"pointsman/internal/nearest"
 )
 
 // complaint is a finding that has no place yet.
@@ -61,7 +63,7 @@ func parseText(s *schema, raw string) (any, *complaint) {
 		return nil, complain("holds a line break or another control character")
 	case len(s.oneof) > 0 && !slices.Contains(s.oneof, raw):
 		c := complain("%s is not one of %s", shown(raw), strings.Join(s.oneof, ", "))
-		c.suggestion = nearest(raw, s.oneof)
+		c.suggestion = nearest.Name(raw, s.oneof)
 		return nil, c
 	case s.syntax == "":
 		return raw, nil

@@ -1,15 +1,18 @@
-package config
+// Package nearest finds which name somebody probably meant. A word and the names that there are
+// flow in, one of them flows out. It owns no goroutine.
+package nearest
 
 import "strings"
 
-// maxSuggest is the longest word that a suggestion is sought for, in bytes: distance takes
-// time in proportion to the product of the lengths.
-const maxSuggest = 64
+// Longest is the longest word that a name is sought for, in bytes: distance takes time in
+// proportion to the product of the lengths.
+const Longest = 64
 
-// nearest returns the candidate that word was probably meant to be, or "" when none is close:
-// at most a third of the longer word's letters may differ.
-func nearest(word string, candidates []string) string {
-	if len(word) > maxSuggest {
+// Name returns the candidate that word was probably meant to be, or "" when none is close: at
+// most a third of the longer word's letters may differ, upper and lower case, blanks, hyphens
+// and underscores aside. Of those equally close it is the first.
+func Name(word string, candidates []string) string {
+	if len(word) > Longest {
 		return ""
 	}
 	fold := func(s string) string {
@@ -17,7 +20,7 @@ func nearest(word string, candidates []string) string {
 	}
 	best, found := 0, ""
 	for _, c := range candidates {
-		if len(c) > 2*maxSuggest || c == word {
+		if len(c) > 2*Longest || c == word {
 			continue
 		}
 		if fold(c) == fold(word) {
