@@ -270,11 +270,13 @@ func (s *Service) load(ctx context.Context) error {
 				r = Merge(r, other)
 			}
 		}
-		if !r.Final() {
-			s.insert(r, true, false)
-		} else if err := s.write(ctx, r); err != nil { // the move to the history was cut short
-			return s.journalError(ctx, "filing", r.ID, err)
+		if r.Final() { // the move to the history was cut short
+			if err = s.write(ctx, r); err == nil {
+				continue
+			}
+			_ = s.journalError(ctx, "filing", r.ID, err) // which logs; the next tick files it
 		}
+		s.insert(r, !r.Final(), false)
 	}
 	return nil
 }

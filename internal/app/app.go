@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -37,6 +38,8 @@ type Options struct {
 	Version   string
 	// Hup asks for a reload with each value; nil: reloads come by API and file change alone.
 	Hup <-chan os.Signal
+	// openFile opens the node's own store, for tests of disks; nil: os.OpenFile.
+	openFile func(name string, flag int, perm fs.FileMode) (*os.File, error)
 }
 
 // load reads and checks the configuration.

@@ -1,5 +1,13 @@
 package app
 
+import (
+	"io/fs"
+	"os"
+)
+
+// OpenWith makes a node open its own store by f.
+func OpenWith(o *Options, f func(string, int, fs.FileMode) (*os.File, error)) { o.openFile = f }
+
 // Stages returns the names of what runs, stage by stage, in the order in which they stop.
 func (a *App) Stages() (out [][]string) {
 	for _, s := range a.parts.stages(a) {

@@ -11,6 +11,7 @@ type metrics struct {
 	build, configInfo *prometheus.GaugeVec
 	loaded, ready     prometheus.Gauge
 	storeReachable    prometheus.Gauge
+	localWritable     prometheus.Gauge
 	reloads           *prometheus.CounterVec
 	stateFailures     prometheus.Counter
 }
@@ -30,6 +31,9 @@ func newMetrics(r prometheus.Registerer, version string) *metrics {
 		storeReachable: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pointsman_app_store_reachable_state",
 			Help: "1 while the shared store is within reach (always 1 with the embedded one)."}),
+		localWritable: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pointsman_app_local_store_writable_state",
+			Help: "1 while the node's own store in state_dir takes writes; at 0 it takes no purges."}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pointsman_app_reloads_total",
 			Help: "Config reloads by result: taken or refused."}, []string{"result"}),
@@ -39,8 +43,8 @@ func newMetrics(r prometheus.Registerer, version string) *metrics {
 	}
 	m.build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.storeReachable.Set(1)
-	r.MustRegister(m.build, m.configInfo, m.loaded, m.ready, m.storeReachable, m.reloads,
-		m.stateFailures)
+	r.MustRegister(m.build, m.configInfo, m.loaded, m.ready, m.storeReachable, m.localWritable,
+		m.reloads, m.stateFailures)
 	return m
 }
 
@@ -58,9 +62,12 @@ func (m *metrics) reload(err error) {
 	m.reloads.WithLabelValues("taken").Inc()
 }
 
-func (m *metrics) store(reachable bool) {
-	m.storeReachable.Set(0)
-	if reachable {
-		m.storeReachable.Set(1)
+func (m *metrics) store(reachable bool) { m.storeReachable.Set(bit(reachable)) }
+func (m *metrics) local(writable bool)  { m.localWritable.Set(bit(writable)) }
+
+func bit(b bool) float64 {
+	if b {
+		return 1
 	}
+	return 0
 }

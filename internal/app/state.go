@@ -56,6 +56,7 @@ func (a *App) keepState(ctx context.Context) error {
 			a.parts.showView()
 			a.writeState(ctx, &last)
 			a.lookAtStore(ctx)
+			a.metrics.local(a.parts.local.Fault() == nil && !a.store.failing())
 		}
 	}
 }
@@ -103,6 +104,13 @@ func (w *storeWatch) unwritten(err error) bool {
 	was := w.failed
 	w.failed = err != nil
 	return w.failed && !was
+}
+
+// failing reports whether the last write of the state failed.
+func (w *storeWatch) failing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
 }
 
 func (w *storeWatch) begin(kind string) {

@@ -126,8 +126,8 @@ func (p *parts) ailing() []string {
 			"this node knew are forgotten; what it held is in "+aside)
 	}
 	if err := p.local.Fault(); err != nil {
-		out = append(out, "the store in state_dir takes no more writes until a restart, and this "+
-			"node no purges: "+err.Error())
+		out = append(out, "the store in state_dir takes no writes until a restart, and this node "+
+			"no purges; overrides are in force but a restart forgets them: "+err.Error())
 	}
 	return out
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -152,18 +151,17 @@ func (p *parts) draws() *steering.Draws {
 	return d
 }
 
-// openStores makes the state folder and opens this node's store and the shared one.
+// openStores opens this node's store, making its folder, and the shared one. Names must be
+// answered also after a bad sector (what the file held is set aside, not lost), and where the
+// disk takes no writes: from what it holds, or the config alone.
 func (a *App) openStores(c *config.Config, p *parts) (err error) {
-	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
-		return fmt.Errorf("making state_dir: %w", err)
-	}
-	// Names must be answered also after a bad sector: what the file held is set aside, not lost.
-	p.local, err = boltstore.Open(boltstore.Config{SetAside: true,
-		Path: filepath.Join(c.StateDir, "pointsman.db"), Logger: a.log})
+	p.local, err = boltstore.Open(boltstore.Config{SetAside: true, ReadOnly: true,
+		Path: filepath.Join(c.StateDir, "pointsman.db"), OpenFile: a.opts.openFile, Logger: a.log})
 	if err != nil {
 		return fmt.Errorf("opening the store in state_dir: %w", err)
 	}
 	a.closers.push(p.local.Close)
+	a.metrics.local(p.local.Fault() == nil)
 	a.store.begin(c.Store.Kind)
 	if c.Store.Kind != config.StoreRedis {
 		return nil

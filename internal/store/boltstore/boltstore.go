@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -47,11 +48,17 @@ type Config struct {
 	SetAside bool
 	// MaxBytes bounds the file's size; writes that need more get ErrUnavailable. 0: no bound.
 	MaxBytes int
+	// ReadOnly lets Open go on where the disk takes no writes (read-only, full, broken, or not
+	// ours): what can be read of the file is, all else seems empty, and every write gets
+	// ErrUnavailable until the file is opened anew. Fault says why. False: Open refuses.
+	ReadOnly bool
+	// OpenFile opens the file and makes new ones. Nil means os.OpenFile.
+	OpenFile func(name string, flag int, perm fs.FileMode) (*os.File, error)
 }
 
 // Store satisfies store.Store. All methods are safe for concurrent use.
 type Store struct {
-	db       *bolt.DB
+	db       *bolt.DB // nil: there is nothing to read, and no writing
 	path     string
 	now      func() time.Time
 	log      *slog.Logger
@@ -93,6 +100,9 @@ func (s *Store) Close() error {
 	}
 	close(s.done)
 	s.busy.Wait()
+	if s.db == nil {
+		return nil
+	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("closing %s: %w", s.path, err)
 	}
@@ -113,12 +123,15 @@ func (s *Store) enter(ctx context.Context) error {
 	return nil
 }
 
-// read runs f on a snapshot of all committed writes.
+// read runs f on a snapshot of all committed writes, or not at all when there is no file.
 func (s *Store) read(ctx context.Context, f func(*bolt.Tx) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.busy.Done()
+	if s.db == nil {
+		return nil // as in an empty file
+	}
 	err := guarded(func() error { return s.db.View(f) })
 	if err == nil {
 		return nil

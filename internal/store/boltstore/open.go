@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -28,15 +30,55 @@ func Open(c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	db, aside, err := openOrSetAside(c)
+	if c.OpenFile == nil {
+		c.OpenFile = os.OpenFile
+	}
+	s := &Store{path: c.Path, now: c.Now, log: c.Logger, done: make(chan struct{})}
+	var err error
+	s.db, s.setAside, err = openOrSetAside(c)
+	if err != nil && c.ReadOnly && unwritable(err) {
+		s.broken.Store(&fault{err})
+		s.db, err = openToRead(c, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening store %s: %w", c.Path, err)
 	}
-	s := &Store{
-		db: db, path: c.Path, now: c.Now, log: c.Logger, setAside: aside,
-		done: make(chan struct{}),
-	}
 	return s, nil
+}
+
+// unwritable reports whether it is the disk, or our right to it, that keeps a file from being
+// written. All else, such as another process that uses the file, is no reason to go on.
+func unwritable(err error) bool {
+	for _, known := range []error{syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO,
+		fs.ErrPermission} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	// bbolt flattens the errors of growing the file into strings.
+	return strings.Contains(err.Error(), "file resize error") ||
+		strings.Contains(err.Error(), "file sync error")
+}
+
+// openToRead opens what there is without a write, after why. A file that can't be read is like
+// none, since names must be answered then too; nil stands for either.
+func openToRead(c Config, why error) (*bolt.DB, error) {
+	db, _, err := openFile(c, c.Path, true)
+	if err == nil {
+		if err = guarded(func() error { return db.View(verify) }); err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
+	switch {
+	case err == nil:
+		c.Logger.Error("store cannot be written, opened to be read", "path", c.Path, "err", why)
+		return db, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errCorrupt), unwritable(err):
+		c.Logger.Error("store can be neither written nor read", "path", c.Path,
+			"err", errors.Join(why, err))
+		return nil, nil
+	}
+	return nil, err
 }
 
 func openOrSetAside(c Config) (db *bolt.DB, aside string, err error) {
@@ -66,7 +108,7 @@ func openOrSetAside(c Config) (db *bolt.DB, aside string, err error) {
 func openChecked(c Config) (*bolt.DB, error) {
 	info, err := os.Lstat(c.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := create(c.Path); err != nil {
+		if err := create(c); err != nil {
 			return nil, fmt.Errorf("creating: %w", err)
 		}
 		info, err = os.Lstat(c.Path)
@@ -77,7 +119,7 @@ func openChecked(c Config) (*bolt.DB, error) {
 	if err := checkFile(c, info); err != nil {
 		return nil, err
 	}
-	db, file, err := openFile(c.Path, c.MaxBytes)
+	db, file, err := openFile(c, c.Path, false)
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +164,15 @@ func sameFile(path string, file *os.File) error {
 }
 
 // openFile opens an existing bbolt file and names what is wrong with it.
-func openFile(path string, maxBytes int) (db *bolt.DB, file *os.File, err error) {
+func openFile(c Config, path string, readOnly bool) (db *bolt.DB, file *os.File, err error) {
 	options := &bolt.Options{
-		Timeout: lockTimeout,
-		MaxSize: maxBytes,
+		Timeout:  lockTimeout,
+		ReadOnly: readOnly,
+		MaxSize:  c.MaxBytes,
 		// The map is faster than the default array once the file holds many free pages.
 		FreelistType: bolt.FreelistMapType,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			file, err = os.OpenFile(name, flag, mode)
+			file, err = c.OpenFile(name, flag, mode)
 			return file, err
 		},
 	}
@@ -160,17 +203,20 @@ func openFile(path string, maxBytes int) (db *bolt.DB, file *os.File, err error)
 // create makes a whole, synced file under another name and gives it its own name only then,
 // so that a crash at any moment leaves either no file or one that opens. It never replaces a
 // file that another process made meanwhile.
-func create(path string) (err error) {
-	dir := filepath.Dir(path)
-	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
+func create(c Config) (err error) {
+	dir := filepath.Dir(c.Path)
+	name := filepath.Join(dir, "."+filepath.Base(c.Path)+".new-"+rand.Text())
+	temp, err := c.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(temp.Name())) }()
+	defer func() { err = errors.Join(err, os.Remove(name)) }()
 	if err := temp.Close(); err != nil {
 		return err
 	}
-	db, _, err := openFile(temp.Name(), 0)
+	unbound := c
+	unbound.MaxBytes = 0
+	db, _, err := openFile(unbound, name, false)
 	if err != nil {
 		return err
 	}
@@ -178,7 +224,7 @@ func create(path string) (err error) {
 		return err
 	}
 	// A hard link is a rename that fails when the name is taken.
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(name, c.Path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return syncDir(dir)
