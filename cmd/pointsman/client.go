@@ -69,7 +69,8 @@ func (f *clientFlags) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := api.New(api.Config{BaseURL: base, Token: token, HTTPClient: hc})
+	c, err := api.New(api.Config{BaseURL: base, Token: token, Actor: actor(),
+		HTTPClient: hc})
 	if err != nil {
 		return nil, usagef("--admin %q: want http://HOST:PORT or https://HOST:PORT", f.admin)
 	}

@@ -93,6 +93,10 @@ func runDemo(cmd *cobra.Command, f *demoFlags) error {
 		return err
 	}
 	defer closeLogs()
+	// A second signal must not cut off the end, which is short: it would leave the folder behind.
+	impatient := make(chan os.Signal, 1)
+	signal.Notify(impatient, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(impatient)
 	dir, err := os.MkdirTemp("", "pointsman-demo-")
 	if err != nil {
 		return fmt.Errorf("making the demo's state folder: %w", err)

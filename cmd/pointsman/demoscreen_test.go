@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -162,7 +163,11 @@ func liveScreenEnds(t *testing.T) {
 		"with q":      func(person *os.File, _ *os.Process) error { _, err := person.WriteString("q"); return err },
 		"with Ctrl-C": func(person *os.File, _ *os.Process) error { _, err := person.WriteString("\x03"); return err },
 		"by SIGTERM":  func(_ *os.File, p *os.Process) error { return p.Signal(syscall.SIGTERM) },
-		"by SIGHUP":   func(_ *os.File, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
+		"by impatience": func(_ *os.File, p *os.Process) error {
+			return errors.Join(p.Signal(syscall.SIGINT), p.Signal(syscall.SIGINT), p.Signal(syscall.SIGTERM),
+				p.Signal(syscall.SIGINT))
+		},
+		"by SIGHUP": func(_ *os.File, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
 	} {
 		all.Go(func() { t.Run(name, func(t *testing.T) { liveScreenEndsSo(t, end) }) })
 	}

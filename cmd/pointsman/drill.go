@@ -47,7 +47,7 @@ func newDrillStart() *cobra.Command {
 			if r.MinHealthy < 0 || r.MinHealthy > 1 {
 				return usagef("--min-healthy %g: want a part of 1, from 0 to 1", r.MinHealthy)
 			}
-			r.For, r.Confirm, r.Actor = lasts.String(), r.Backend, actor()
+			r.For, r.Confirm = lasts.String(), r.Backend
 			d, err := ask(cmd.Context(), f, func(ctx context.Context, c *api.Client) (api.Drill, error) {
 				return c.StartDrill(ctx, r)
 			})

@@ -70,7 +70,7 @@ func newOverride(kind, use, about, example string, args cobra.PositionalArgs) *c
 		Example: example,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := api.Override{Kind: kind, Backend: args[0], Host: f.host, Reason: f.reason,
-				For: f.lasts.String(), Actor: actor()}
+				For: f.lasts.String()}
 			if err := f.check(); err != nil {
 				return err
 			}

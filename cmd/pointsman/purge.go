@@ -133,7 +133,7 @@ func purgeRefused(err error, key string) error {
 // request turns the flags into one request.
 func (f *purgeFlags) request(in io.Reader) (api.Purge, error) {
 	p := api.Purge{Soft: f.soft, Providers: f.providers, VerifyURLs: f.verify,
-		Reason: f.reason, Confirm: f.confirm, Actor: actor()}
+		Reason: f.reason, Confirm: f.confirm}
 	var given []string
 	for _, k := range []struct {
 		flag, kind string
