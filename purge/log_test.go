@@ -54,6 +54,7 @@ func TestADiskThatIsGoneForLongIsLoggedOnce(t *testing.T) {
 		}
 		n.local.setFault(away)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait() // the tick of this moment sees the fault, too
 		if log.loud() != 1 || log.of("ERROR", "purge journal write failed") != 1 {
 			t.Errorf("the log says\n%.2000s", log.all.String())
 		}
