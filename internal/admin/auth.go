@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -33,8 +34,8 @@ const (
 
 // caller is who a request comes from.
 type caller struct {
-	name string // of the token; empty without tokens
-	from string // remote address
+	actor string // the token's name, else what the client says, else anonymous
+	from  string // remote address
 }
 
 type callerKey struct{}
@@ -71,7 +72,8 @@ func newAuthorizer(c Config) *authorizer {
 // check returns who calls, or the problem that keeps the caller out: 401 without good
 // credentials, 403 with good ones that lack the scope.
 func (a *authorizer) check(r *http.Request, need Scope) (caller, *api.Problem) {
-	c := caller{from: r.RemoteAddr}
+	c := caller{actor: cmp.Or(api.CleanActor(r.Header.Get(api.ActorHeader)), "anonymous"),
+		from: r.RemoteAddr}
 	if p := foreign(r); p != nil {
 		return c, p
 	}
@@ -89,7 +91,7 @@ func (a *authorizer) check(r *http.Request, need Scope) (caller, *api.Problem) {
 		return c, problem(http.StatusUnauthorized, api.CodeUnauthorized,
 			"this needs a token: Authorization: Bearer TOKEN (pointsman --token-file FILE)")
 	}
-	c.name = t.name
+	c.actor = t.name
 	if !slices.Contains(t.scopes, need) && !slices.Contains(t.scopes, ScopeAdmin) {
 		return c, problem(http.StatusForbidden, api.CodeForbidden,
 			fmt.Sprintf("token %q has no scope %q", t.name, need))

@@ -25,7 +25,6 @@ type purgeInput struct {
 		Providers  []string `json:"providers,omitempty"`
 		VerifyURLs []string `json:"verify_urls,omitempty"`
 		Reason     string   `json:"reason,omitempty" maxLength:"500"`
-		Actor      string   `json:"actor,omitempty" maxLength:"200"`
 		Confirm    string   `json:"confirm,omitempty" doc:"the word everything, for that kind"`
 	}
 }
@@ -38,8 +37,8 @@ func (s *Server) addPurge(ctx context.Context, in *purgeInput) (*body[api.PurgeS
 	if b.Kind == string(providers.Everything) && b.Confirm != b.Kind {
 		return nil, badRequest(`a purge of everything needs "confirm": "everything"`)
 	}
-	actor := who(ctx, b.Actor)
-	if err := s.record(ctx, actor, "purge "+b.Kind, brief(b.Items), b.Reason, false); err != nil {
+	actor := callerOf(ctx).actor
+	if err := s.record(ctx, "purge "+b.Kind, brief(b.Items), b.Reason, false); err != nil {
 		return nil, err
 	}
 	st, err := s.cfg.Purge.Submit(ctx, purge.Request{Kind: providers.Kind(b.Kind),
@@ -125,7 +124,7 @@ func (s *Server) retryPurge(ctx context.Context, in *byID) (*body[api.PurgeStatu
 	if s.cfg.Purge == nil {
 		return nil, absent("purging")
 	}
-	if err := s.record(ctx, who(ctx, ""), "retry purge", in.ID, "", false); err != nil {
+	if err := s.record(ctx, "retry purge", in.ID, "", false); err != nil {
 		return nil, err
 	}
 	st, err := s.cfg.Purge.Retry(ctx, in.ID)
@@ -210,7 +209,7 @@ func (s *Server) reload(ctx context.Context, _ *none) (*body[api.Reloaded], erro
 	if s.cfg.Reload == nil {
 		return nil, absent("config file")
 	}
-	if err := s.record(ctx, who(ctx, ""), "reload", "config", "", false); err != nil {
+	if err := s.record(ctx, "reload", "config", "", false); err != nil {
 		return nil, err
 	}
 	got, err := s.cfg.Reload(ctx)

@@ -16,8 +16,8 @@ import (
 func TestAPurgeIsAcceptedAndSeenThrough(t *testing.T) {
 	n := newNode(t)
 	st := get[api.PurgeStatus](n, "POST", "/v1/purges",
-		`{"kind":"url","items":["https://cdn.example.test/a"],"reason":"r","actor":"eve"}`)
-	if st.ID == "" || st.Actor != "eve" || st.AcceptedBy != "n1" || st.Durability != "local" {
+		`{"kind":"url","items":["https://cdn.example.test/a"],"reason":"r"}`, eve...)
+	if st.ID == "" || st.Actor != "eve@laptop" || st.AcceptedBy != "n1" || st.Durability != "local" {
 		t.Errorf("it was accepted as %+v", st)
 	}
 	st = get[api.PurgeStatus](n, "GET", "/v1/purges/"+st.ID+"?wait=10s", "")
@@ -30,7 +30,7 @@ func TestAPurgeIsAcceptedAndSeenThrough(t *testing.T) {
 		list[0].ID != st.ID {
 		t.Errorf("the list is %+v", list)
 	}
-	if diff := cmp.Diff([]string{"eve purge url https://cdn.example.test/a"}, n.actions()); diff != "" {
+	if diff := cmp.Diff([]string{"eve@laptop purge url https://cdn.example.test/a"}, n.actions()); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}
 	if events, _ := n.events.After(0); len(events) == 0 || !strings.Contains(events[0].Message, st.ID) {

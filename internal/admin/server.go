@@ -60,7 +60,7 @@ type Served struct {
 // Overrides is the book of overrides.
 type Overrides interface {
 	Add(ctx context.Context, o steering.Override) (steering.Override, error)
-	Remove(ctx context.Context, id string) error
+	Remove(ctx context.Context, id, actor string) error
 	Active(now time.Time) []steering.Override
 }
 

@@ -152,15 +152,21 @@ func (s *Server) explain(_ context.Context, in *explainInput) (*body[api.Explana
 }
 
 func (s *Server) steered() string {
-	t := s.cfg.Engine.Table()
-	if t == nil {
+	if s.cfg.Engine.Table() == nil {
 		return "no names yet"
 	}
+	return strings.Join(s.hosts(), ", ")
+}
+
+// hosts are the steered names as people write them.
+func (s *Server) hosts() []string {
 	var names []string
-	for _, h := range t.Hosts() {
-		names = append(names, strings.TrimSuffix(h, "."))
+	if t := s.cfg.Engine.Table(); t != nil {
+		for _, h := range t.Hosts() {
+			names = append(names, strings.TrimSuffix(h, "."))
+		}
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // prefixOf reads an address or a prefix; empty is loopback.

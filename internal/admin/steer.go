@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"pointsman/internal/admin/api"
 	"pointsman/internal/audit"
+	"pointsman/internal/nearest"
 	"pointsman/steering"
 	"pointsman/steering/drill"
 )
@@ -18,37 +20,23 @@ import (
 // record writes an act into the audit log before it is done. The emergency switches pass
 // even when the log can't be written: at 3 a.m. a full disk must not keep a drain away.
 func (s *Server) record(
-	ctx context.Context, actor, action, target, reason string, emergency bool,
+	ctx context.Context, action, target, reason string, emergency bool,
 ) error {
 	c := callerOf(ctx)
-	if c.name != "" {
-		actor = c.name
-	}
 	if s.cfg.Audit == nil {
 		return nil
 	}
-	err := s.cfg.Audit.Record(ctx, audit.Entry{Actor: actor, Action: action, Target: target,
+	err := s.cfg.Audit.Record(ctx, audit.Entry{Actor: c.actor, Action: action, Target: target,
 		Reason: reason, From: c.from})
 	if err == nil {
 		return nil
 	}
-	s.log.Error("audit log refused the write", "actor", actor, "reason", action, "err", err)
+	s.log.Error("audit log refused the write", "actor", c.actor, "reason", action, "err", err)
 	if emergency {
 		return nil
 	}
 	return failure{problem(http.StatusServiceUnavailable, api.CodeUnavailable,
 		"not done, because the audit log could not record it: "+err.Error())}
-}
-
-// who is the actor of a request: the token's name, or what the client says of itself.
-func who(ctx context.Context, said string) string {
-	if c := callerOf(ctx); c.name != "" {
-		return c.name
-	}
-	if said == "" {
-		return "anonymous"
-	}
-	return said
 }
 
 func (s *Server) overrides(context.Context, *none) (*body[[]api.Override], error) {
@@ -65,7 +53,6 @@ type overrideInput struct {
 		Host    string    `json:"host,omitempty" maxLength:"255"`
 		Weight  uint32    `json:"weight,omitempty" maximum:"1000000"`
 		Reason  string    `json:"reason" minLength:"1" maxLength:"500"`
-		Actor   string    `json:"actor,omitempty" maxLength:"200"`
 		For     string    `json:"for,omitempty" maxLength:"32" doc:"a duration, such as 30m"`
 		Expires time.Time `json:"expires,omitempty"`
 		// What the client's struct sends although the server sets it: taken and ignored.
@@ -81,7 +68,7 @@ func (s *Server) addOverride(ctx context.Context, in *overrideInput) (*body[api.
 		return nil, absent("steering")
 	}
 	o := steering.Override{Kind: steering.OverrideKind(b.Kind), Backend: b.Backend,
-		Weight: b.Weight, Reason: b.Reason, Actor: who(ctx, b.Actor), Expires: b.Expires}
+		Weight: b.Weight, Reason: b.Reason, Actor: callerOf(ctx).actor, Expires: b.Expires}
 	if b.For != "" {
 		d, err := time.ParseDuration(b.For)
 		if err != nil || d <= 0 {
@@ -96,7 +83,7 @@ func (s *Server) addOverride(ctx context.Context, in *overrideInput) (*body[api.
 		return nil, err
 	}
 	target := strings.TrimSpace(fmt.Sprintf("%s %s", o.Backend, o.Host))
-	if err := s.record(ctx, o.Actor, string(o.Kind), target, o.Reason, true); err != nil {
+	if err := s.record(ctx, string(o.Kind), target, o.Reason, true); err != nil {
 		return nil, err
 	}
 	got, err := s.cfg.Overrides.Add(ctx, o)
@@ -114,17 +101,35 @@ func (s *Server) known(o steering.Override) error {
 		return nil
 	}
 	if o.Host != "" && !t.Has(o.Host) {
-		return badRequest(fmt.Sprintf("host %q is not steered; steered are %s", o.Host, s.steered()))
+		host := strings.TrimSuffix(o.Host, ".")
+		return mistyped(fmt.Sprintf("host %q is not steered", host), host, s.hosts())
 	}
-	names := s.cfg.Info().Answers
-	if _, ok := names[o.Backend]; !ok {
-		return badRequest(fmt.Sprintf("no backend is named %q", o.Backend))
+	if err := s.knownBackend(o.Backend); err != nil {
+		return err
 	}
 	of := func(sh steering.Share) bool { return sh.Backend == o.Backend }
 	if o.Host != "" && !slices.ContainsFunc(t.Shares(o.Host), of) {
 		return badRequest(fmt.Sprintf("no pool of host %q has backend %q", o.Host, o.Backend))
 	}
 	return nil
+}
+
+// knownBackend refuses a name that is no backend's.
+func (s *Server) knownBackend(name string) error {
+	names := s.cfg.Info().Answers
+	if _, ok := names[name]; ok {
+		return nil
+	}
+	return mistyped(fmt.Sprintf("no backend is named %q", name), name,
+		slices.Sorted(maps.Keys(names)))
+}
+
+// mistyped adds to what is wrong with a name which one was probably meant, or all there are.
+func mistyped(wrong, name string, names []string) error {
+	if near := nearest.Name(name, names); near != "" {
+		return badRequest(wrong + ", did you mean " + near + "?")
+	}
+	return badRequest(wrong + "; there are " + strings.Join(names, ", "))
 }
 
 func (s *Server) removeOverride(ctx context.Context, in *byID) (*body[api.Override], error) {
@@ -141,10 +146,10 @@ func (s *Server) removeOverride(ctx context.Context, in *byID) (*body[api.Overri
 		return nil, failure{problem(http.StatusNotFound, api.CodeNotFound,
 			fmt.Sprintf("no override %q is in force", in.ID))}
 	}
-	if err := s.record(ctx, who(ctx, ""), "undo "+string(found.Kind), found.Backend, "", true); err != nil {
+	if err := s.record(ctx, "undo "+string(found.Kind), found.Backend, "", true); err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Overrides.Remove(ctx, in.ID); err != nil {
+	if err := s.cfg.Overrides.Remove(ctx, in.ID, callerOf(ctx).actor); err != nil {
 		return nil, fail(err)
 	}
 	return answer(overrideOf(*found))
@@ -185,7 +190,6 @@ type drillInput struct {
 		Backend    string  `json:"backend" minLength:"1" maxLength:"128"`
 		For        string  `json:"for" maxLength:"32" doc:"a duration, such as 2m"`
 		Reason     string  `json:"reason,omitempty" maxLength:"500"`
-		Actor      string  `json:"actor,omitempty" maxLength:"200"`
 		MinHealthy float64 `json:"min_healthy,omitempty" minimum:"0" maximum:"1"`
 		Confirm    string  `json:"confirm" doc:"must equal backend"`
 	}
@@ -203,9 +207,12 @@ func (s *Server) startDrill(ctx context.Context, in *drillInput) (*body[api.Dril
 	case b.Confirm != b.Backend:
 		return nil, badRequest("confirm must repeat the backend's name: a drill moves users")
 	}
+	if err := s.knownBackend(b.Backend); err != nil {
+		return nil, err
+	}
 	p := drill.Plan{Backend: b.Backend, For: d, MinHealthy: b.MinHealthy,
-		Actor: who(ctx, b.Actor), Reason: b.Reason}
-	if err := s.record(ctx, p.Actor, "drill", p.Backend, p.Reason, false); err != nil {
+		Actor: callerOf(ctx).actor, Reason: b.Reason}
+	if err := s.record(ctx, "drill", p.Backend, p.Reason, false); err != nil {
 		return nil, err
 	}
 	rep, err := s.cfg.Drills.Start(ctx, p)
@@ -230,10 +237,10 @@ func (s *Server) stopDrill(ctx context.Context, in *byID) (*body[api.Drill], err
 	if s.cfg.Drills == nil {
 		return nil, absent("probes, so no drills")
 	}
-	if err := s.record(ctx, who(ctx, ""), "stop drill", in.ID, "", true); err != nil {
+	if err := s.record(ctx, "stop drill", in.ID, "", true); err != nil {
 		return nil, err
 	}
-	rep, err := s.cfg.Drills.Stop(ctx, in.ID, who(ctx, ""))
+	rep, err := s.cfg.Drills.Stop(ctx, in.ID, callerOf(ctx).actor)
 	if err != nil {
 		return nil, fail(err)
 	}

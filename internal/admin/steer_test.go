@@ -16,12 +16,12 @@ import (
 	"pointsman/steering"
 )
 
-const drainA = `{"kind":"drain","backend":"a","reason":"vendor works","actor":"eve","for":"30m"}`
+const drainA = `{"kind":"drain","backend":"a","reason":"vendor works","for":"30m"}`
 
 func TestAnOverrideIsPutInForceAndEnded(t *testing.T) {
 	n := newNode(t)
-	o := get[api.Override](n, "POST", "/v1/overrides", drainA)
-	if o.ID == "" || o.Actor != "eve" || o.Kind != "drain" || o.Local ||
+	o := get[api.Override](n, "POST", "/v1/overrides", drainA, eve...)
+	if o.ID == "" || o.Actor != "eve@laptop" || o.Kind != "drain" || o.Local ||
 		time.Until(o.Expires).Round(time.Minute) != 30*time.Minute {
 		t.Errorf("it was taken as %+v", o)
 	}
@@ -39,7 +39,7 @@ func TestAnOverrideIsPutInForceAndEnded(t *testing.T) {
 	if a := n.do("DELETE", "/v1/overrides/"+o.ID, ""); a.status != 404 {
 		t.Errorf("ending it twice: %d", a.status)
 	}
-	want := []string{"eve drain a", "anonymous undo drain a"}
+	want := []string{"eve@laptop drain a", "anonymous undo drain a"}
 	if diff := cmp.Diff(want, n.actions()); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}
@@ -51,7 +51,7 @@ func TestAnOverrideThatWouldDoNothingIsRefused(t *testing.T) {
 		"a typo in the backend": {`{"kind":"drain","backend":"aa","reason":"r"}`,
 			`no backend is named "aa"`},
 		"a host that is not steered": {`{"kind":"drain","backend":"a","host":"www.example.test","reason":"r"}`,
-			`steered are cdn.example.test, img.example.test`},
+			`host "www.example.test" is not steered, did you mean`},
 		"a backend of another host": {`{"kind":"pin","backend":"c","host":"cdn.example.test","reason":"r"}`,
 			`no pool of host "cdn.example.test." has backend "c"`},
 		"no duration":    {`{"kind":"drain","backend":"a","reason":"r","for":"soon"}`, `"soon"`},
@@ -93,7 +93,7 @@ func (b *book) Add(_ context.Context, o steering.Override) (steering.Override, e
 	return o, nil
 }
 
-func (b *book) Remove(context.Context, string) error {
+func (b *book) Remove(context.Context, string, string) error {
 	b.taken = nil
 	return b.before()
 }
@@ -105,9 +105,9 @@ func TestAnActIsRecordedBeforeItIsDone(t *testing.T) {
 	var at [][]string
 	b := &book{before: func() error { at = append(at, n.actions()); return nil }}
 	n = newNode(t, func(c *admin.Config) { c.Overrides = b })
-	get[api.Override](n, "POST", "/v1/overrides", drainA)
+	get[api.Override](n, "POST", "/v1/overrides", drainA, eve...)
 	get[api.Override](n, "DELETE", "/v1/overrides/ov-1", "")
-	want := [][]string{{"eve drain a"}, {"eve drain a", "anonymous undo drain a"}}
+	want := [][]string{{"eve@laptop drain a"}, {"eve@laptop drain a", "anonymous undo drain a"}}
 	if diff := cmp.Diff(want, at); diff != "" {
 		t.Errorf("recorded by then (-want +got):\n%s", diff)
 	}
@@ -126,7 +126,7 @@ func TestWhatTheBookSaysReachesTheClient(t *testing.T) {
 		{context.DeadlineExceeded, 503}, {errors.New("a bug"), 500},
 	} {
 		says = c.err
-		a := n.do("POST", "/v1/overrides", drainA)
+		a := n.do("POST", "/v1/overrides", drainA, eve...)
 		if a.problem(t); a.status != c.status {
 			t.Errorf("%v became %d %s", c.err, a.status, a.body)
 		}
@@ -135,7 +135,7 @@ func TestWhatTheBookSaysReachesTheClient(t *testing.T) {
 
 func TestWithoutAnAuditLogOnlyEmergencySwitchesPass(t *testing.T) {
 	n := newNode(t)
-	o := get[api.Override](n, "POST", "/v1/overrides", drainA)
+	o := get[api.Override](n, "POST", "/v1/overrides", drainA, eve...)
 	n.store.Down(true)
 	for _, c := range []struct {
 		method, path, body string
@@ -176,9 +176,9 @@ func TestATokensNameCountsMoreThanWhatItsHolderSays(t *testing.T) {
 		c.Tokens = []admin.Token{{Name: "robot", Token: secret.New("t"),
 			Scopes: []admin.Scope{"admin"}}}
 	})
-	auth := []string{"Authorization", "Bearer t"}
+	auth := append([]string{"Authorization", "Bearer t"}, eve...)
 	o := get[api.Override](n, "POST", "/v1/overrides", drainA, auth...)
-	st := get[api.PurgeStatus](n, "POST", "/v1/purges", `{"kind":"tag","items":["x"],"actor":"eve"}`,
+	st := get[api.PurgeStatus](n, "POST", "/v1/purges", `{"kind":"tag","items":["x"]}`,
 		auth...)
 	if o.Actor != "robot" || st.Actor != "robot" {
 		t.Errorf("the actors are %q and %q", o.Actor, st.Actor)
@@ -192,8 +192,8 @@ func TestATokensNameCountsMoreThanWhatItsHolderSays(t *testing.T) {
 func TestADrillIsStartedSeenAndStopped(t *testing.T) {
 	n := newNode(t)
 	d := get[api.Drill](n, "POST", "/v1/drills",
-		`{"backend":"b","for":"1m","confirm":"b","reason":"quiet day","actor":"eve"}`)
-	if d.State != "running" || d.Backend != "b" || d.Actor != "eve" || len(d.Report) == 0 ||
+		`{"backend":"b","for":"1m","confirm":"b","reason":"quiet day"}`, eve...)
+	if d.State != "running" || d.Backend != "b" || d.Actor != "eve@laptop" || len(d.Report) == 0 ||
 		!strings.Contains(d.Markdown, "# Drill") {
 		t.Errorf("it began as %+v", d)
 	}
@@ -216,7 +216,7 @@ func TestADrillIsStartedSeenAndStopped(t *testing.T) {
 	if len(list) != 1 || list[0].ID != d.ID || list[0].Markdown != "" {
 		t.Errorf("the list is %+v", list)
 	}
-	want := []string{"eve drill b", "anonymous drill b", "anonymous stop drill " + d.ID}
+	want := []string{"eve@laptop drill b", "anonymous drill b", "anonymous stop drill " + d.ID}
 	if diff := cmp.Diff(want, n.actions()); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}
@@ -233,7 +233,7 @@ func TestANameThatIsNotSteeredIsToldWhichAre(t *testing.T) {
 
 func TestAnExplanationShowsStepsInputsAndTheirAges(t *testing.T) {
 	n := newNode(t)
-	get[api.Override](n, "POST", "/v1/overrides", drainA)
+	get[api.Override](n, "POST", "/v1/overrides", drainA, eve...)
 	eventually(t, "the drain", func() bool {
 		return get[api.Status](n, "GET", "/v1/status", "").Hosts[0].Backends[0].Target == 0
 	})

@@ -155,7 +155,9 @@ func (b book) Add(ctx context.Context, o steering.Override) (steering.Override, 
 }
 
 // Remove implements admin.Overrides.
-func (b book) Remove(ctx context.Context, id string) error { return told(b.Book.Remove(ctx, id)) }
+func (b book) Remove(ctx context.Context, id, actor string) error {
+	return told(b.Book.Remove(ctx, id, actor))
+}
 
 func told(err error) error {
 	status, code := http.StatusServiceUnavailable, api.CodeUnavailable

@@ -141,8 +141,8 @@ func (b *Book) Add(ctx context.Context, o steering.Override) (steering.Override,
 // Remove ends an override before its time: durable in the local store, at once on this node,
 // then known to all; what a store did not take, Run brings there later. It returns ErrNotFound
 // when no override that holds has the ID. When no store took the removal, a restart of this
-// node before one does brings the override back.
-func (b *Book) Remove(ctx context.Context, id string) error {
+// node before one does brings the override back. The actor is who asked, for the log.
+func (b *Book) Remove(ctx context.Context, id, actor string) error {
 	now := b.now().UTC().Round(0)
 	o, ok := b.lookup(id)
 	if !ok {
@@ -156,7 +156,7 @@ func (b *Book) Remove(ctx context.Context, id string) error {
 	if err := b.write(ctx, e); err != nil {
 		return fmt.Errorf("removing override %q: %w", id, err)
 	}
-	b.log.Info("override removed", "backend", o.Backend, "host", o.Host)
+	b.log.Info("override removed", "backend", o.Backend, "host", o.Host, "actor", actor)
 	return nil
 }
 

@@ -204,7 +204,7 @@ func TestOneNodeKeepsItsOverridesThroughARestart(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			gone := first.add(t, "b")
 			first.want(t, "drain b, drain a")
-			if err := first.Remove(t.Context(), gone); err != nil {
+			if err := first.Remove(t.Context(), gone, "kim"); err != nil {
 				t.Fatal(err)
 			}
 			first.want(t, "drain a")
@@ -215,10 +215,10 @@ func TestOneNodeKeepsItsOverridesThroughARestart(t *testing.T) {
 				t.Fatal(err)
 			}
 			second.want(t, "drain a")
-			if err := second.Remove(t.Context(), gone); !errors.Is(err, override.ErrNotFound) {
+			if err := second.Remove(t.Context(), gone, "kim"); !errors.Is(err, override.ErrNotFound) {
 				t.Errorf("removing twice gives %v", err)
 			}
-			if err := second.Remove(t.Context(), kept); err != nil {
+			if err := second.Remove(t.Context(), kept, "kim"); err != nil {
 				t.Fatal(err)
 			}
 			second.want(t, "")
@@ -254,7 +254,7 @@ func TestNodesLearnOfEachOtherWithinASecond(t *testing.T) {
 		id := a.add(t, "x")
 		a.want(t, "drain x")
 		b.want(t, "drain x") // by the watch, at once
-		if err := b.Remove(t.Context(), id); err != nil {
+		if err := b.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		a.want(t, "")
@@ -272,7 +272,7 @@ func TestRemovingWhatAnotherNodeJustAdded(t *testing.T) {
 		shared := newMemory()
 		a, b := newNode(newMemory(), shared), newNode(newMemory(), shared)
 		id := a.add(t, "x")
-		if err := b.Remove(t.Context(), id); err != nil {
+		if err := b.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		a.run(t).want(t, "")
@@ -288,7 +288,7 @@ func TestARemovalThatOvertakesItsAddWins(t *testing.T) {
 		OnChange: func(list []steering.Override) { // between the two writes of Add
 			if len(list) == 1 {
 				id = list[0].ID
-				if err := b.Remove(context.Background(), id); err != nil {
+				if err := b.Remove(context.Background(), id, "kim"); err != nil {
 					t.Error(err)
 				}
 			}

@@ -35,7 +35,7 @@ func TestWithoutTheSharedStoreOverridesAreTakenAndMergedLater(t *testing.T) {
 				if took := time.Since(began); took > 600*time.Millisecond {
 					t.Errorf("adding took %s", took)
 				}
-				if err := a.Remove(t.Context(), old); err != nil {
+				if err := a.Remove(t.Context(), old, "kim"); err != nil {
 					t.Fatal(err)
 				}
 				a.want(t, "drain x!")
@@ -83,7 +83,7 @@ func TestALostSharedStoreIsRefilledAndWipesNothing(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		id := a.add(t, "y")
 		time.Sleep(time.Second)
-		if err := a.Remove(t.Context(), id); err != nil {
+		if err := a.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -108,7 +108,7 @@ func TestARemovalIsNotUndoneByACopyLeftBehind(t *testing.T) {
 		id := a.add(t, "x")
 		time.Sleep(2 * time.Second)
 		b.stop() // with a live copy
-		if err := a.Remove(t.Context(), id); err != nil {
+		if err := a.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -130,7 +130,7 @@ func TestAStoreThatWritesAndFailsIsCaughtUpWith(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		n.want(t, "drain x")
 		shared.set(liar)
-		if err := n.Remove(t.Context(), id); err != nil {
+		if err := n.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		shared.set(none)
@@ -157,7 +157,7 @@ func TestWhatNoStoreTookIsInForceAndIsSavedOnceOneDoes(t *testing.T) {
 				if err != nil || name == "nothing took effect" && !o.Unsaved {
 					t.Fatalf("got %+v, %v", o, err)
 				}
-				if err := n.Remove(t.Context(), kept); err != nil {
+				if err := n.Remove(t.Context(), kept, "kim"); err != nil {
 					t.Fatal(err)
 				}
 				if on := n.Active(time.Now()); len(on) != 1 || on[0].Backend != "x" {
@@ -192,7 +192,7 @@ func TestAFullDiskDoesNotKeepADrainOut(t *testing.T) {
 		n.local.set(away)
 		n.add(t, "x")
 		n.want(t, "drain x, drain old")
-		if err := n.Remove(t.Context(), kept); err != nil {
+		if err := n.Remove(t.Context(), kept, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		n.want(t, "drain x")
@@ -214,7 +214,7 @@ func TestOnlyARestartBringsBackWhatNoStoreHasRemoved(t *testing.T) {
 		id := n.add(t, "x")
 		n.local.set(away)
 		n.shared.set(away)
-		if err := n.Remove(t.Context(), id); err != nil {
+		if err := n.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		n.want(t, "")
@@ -301,7 +301,7 @@ func TestABookWithoutALocalStoreUsesTheShared(t *testing.T) {
 		n := newNode(nil, newMemory()).run(t)
 		id := n.add(t, "x")
 		n.want(t, "drain x")
-		if err := n.Remove(t.Context(), id); err != nil {
+		if err := n.Remove(t.Context(), id, "kim"); err != nil {
 			t.Fatal(err)
 		}
 		n.want(t, "")
@@ -318,7 +318,7 @@ func TestOnChangeMayCallTheBook(t *testing.T) {
 	b = override.New(override.Config{Local: local, OnChange: func(list []steering.Override) {
 		told = append(told, text(list))
 		if len(list) == 1 && len(told) == 1 {
-			if err := b.Remove(context.Background(), list[0].ID); err != nil {
+			if err := b.Remove(context.Background(), list[0].ID, "kim"); err != nil {
 				t.Error(err)
 			}
 		}
@@ -365,7 +365,7 @@ func agree(t *testing.T, steps []int) bool {
 			unsaved[id] = n.local.faulty() && shared.faulty()
 		case action < 18 && len(ids) > 0:
 			id := ids[s%len(ids)]
-			err := n.Remove(t.Context(), id)
+			err := n.Remove(t.Context(), id, "kim")
 			if err != nil && !errors.Is(err, override.ErrNotFound) {
 				t.Fatal(err)
 			}

@@ -106,7 +106,8 @@ func (s *site) start() (stop func()) {
 
 func (s *site) api() *api.Client {
 	s.t.Helper()
-	c, err := api.New(api.Config{BaseURL: "http://" + s.admin, Token: secret.New(s.token)})
+	c, err := api.New(api.Config{BaseURL: "http://" + s.admin, Token: secret.New(s.token),
+		Actor: "eve"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -116,7 +117,7 @@ func (s *site) api() *api.Client {
 func (s *site) drain(backend, reason string) string {
 	s.t.Helper()
 	o, err := s.api().AddOverride(s.t.Context(), api.Override{Kind: "drain", Backend: backend,
-		Reason: reason, Actor: "eve", For: "1h"})
+		Reason: reason, For: "1h"})
 	if err != nil {
 		s.t.Fatal(err)
 	}

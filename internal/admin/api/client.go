@@ -12,9 +12,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"pointsman/internal/secret"
 )
+
+// ActorHeader carries who the client says it is; a token's name counts more.
+const ActorHeader = "X-Pointsman-Actor"
+
+// maxActor bounds an actor, in bytes.
+const maxActor = 200
 
 // maxAnswer bounds what the client reads of one answer, in bytes.
 const maxAnswer = 16 << 20
@@ -25,6 +33,8 @@ type Config struct {
 	BaseURL string
 	// Token is sent as a bearer token when it is not empty.
 	Token secret.String
+	// Actor says who acts, for the audit log, when no token does; empty: anonymous.
+	Actor string
 	// HTTPClient is used as it is; nil means a client that follows no redirects.
 	HTTPClient *http.Client
 }
@@ -34,7 +44,23 @@ type Config struct {
 type Client struct {
 	base  string
 	token secret.String
+	actor string
 	http  *http.Client
+}
+
+// CleanActor makes what somebody calls itself fit for a header, a log and a terminal: printable,
+// and of at most 200 bytes. Nothing may be left of it.
+func CleanActor(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > maxActor {
+		s = strings.ToValidUTF8(s[:maxActor], "") // a rune may be cut in two
+	}
+	return strings.TrimSpace(s)
 }
 
 // New checks the base URL and returns a client. It opens no connection.
@@ -50,7 +76,8 @@ func New(c Config) (*Client, error) {
 			return http.ErrUseLastResponse
 		}}
 	}
-	return &Client{base: strings.TrimRight(c.BaseURL, "/"), token: c.Token, http: h}, nil
+	return &Client{base: strings.TrimRight(c.BaseURL, "/"), token: c.Token,
+		actor: CleanActor(c.Actor), http: h}, nil
 }
 
 // Status reads what the node knows and does.
@@ -183,6 +210,9 @@ func call[T any](
 	req.Header.Set("Accept", "application/json")
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.actor != "" {
+		req.Header.Set(ActorHeader, c.actor)
 	}
 	if !c.token.IsZero() {
 		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())

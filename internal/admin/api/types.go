@@ -84,7 +84,7 @@ type Override struct {
 	Host    string    `json:"host,omitempty"` // empty: every steered name
 	Weight  uint32    `json:"weight,omitempty"`
 	Reason  string    `json:"reason"`
-	Actor   string    `json:"actor,omitempty"`
+	Actor   string    `json:"actor,omitempty"` // set by the node
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
 	For     string    `json:"for,omitempty"`
@@ -152,8 +152,6 @@ type Purge struct {
 	Providers  []string `json:"providers,omitempty"` // empty: all
 	VerifyURLs []string `json:"verify_urls,omitempty"`
 	Reason     string   `json:"reason,omitempty"`
-	// Actor is who the client says it is; a token's name counts more.
-	Actor string `json:"actor,omitempty"`
 	// Confirm must be "everything" for a purge of everything.
 	Confirm string `json:"confirm,omitempty"`
 }
@@ -191,8 +189,6 @@ type DrillRequest struct {
 	Backend string `json:"backend"`
 	For     string `json:"for"` // a duration, such as "2m"
 	Reason  string `json:"reason,omitempty"`
-	// Actor is who the client says it is; a token's name counts more.
-	Actor string `json:"actor,omitempty"`
 	// MinHealthy is the share of configured weight that must stay healthy, 0 to 1.
 	MinHealthy float64 `json:"min_healthy,omitempty"`
 	// Confirm must equal Backend.
