@@ -114,7 +114,7 @@ func backendsOf(s api.Status) []shownBackend {
 		for _, b := range h.Backends {
 			d := byName[b.Backend]
 			out = append(out, shownBackend{b.Backend, percent(b.Target), percent(b.Actual), d.State,
-				latencyOf(d), b.Pool, clean(d.Reason)})
+				latencyOf(d), b.Pool, clean(whyOf(s, h.Host, d))})
 		}
 	}
 	return out

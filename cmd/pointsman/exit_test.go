@@ -187,3 +187,15 @@ func TestEveryCommandHelps(t *testing.T) {
 	}
 	walk(newRoot())
 }
+
+func TestAPurgeWhoseAnswerWasLostMayHaveBeenAccepted(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler) // cuts the connection
+	}))
+	defer s.Close()
+	code, _, errOut := ran(t.Context(), "purge", "--tag", "x", "--admin", s.URL)
+	if code != exitFailed || !strings.Contains(errOut, "It is not known whether the purge was "+
+		"accepted. To repeat it without harm, add: --idempotency-key ") {
+		t.Errorf("exit code %d, %q", code, errOut)
+	}
+}

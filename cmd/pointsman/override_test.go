@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pointsman/internal/admin/api"
 )
 
@@ -33,6 +35,37 @@ func TestAnOverrideSaysWhoKnowsOfIt(t *testing.T) {
 	for _, want := range []string{"drain (this node only) ", "drain (not saved) "} {
 		if strings.Count(out.String(), want) != 1 {
 			t.Errorf("want one %q in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestABackendUnderAnOverrideSaysSoFirst(t *testing.T) {
+	s := api.Status{
+		Hosts: []api.HostStatus{
+			{Host: "cdn.test", Backends: []api.BackendShare{{Backend: "a"}, {Backend: "b"}, {Backend: "c"}}},
+			{Host: "img.test", Backends: []api.BackendShare{{Backend: "b"}, {Backend: "c"}}}},
+		Overrides: []api.Override{{Kind: "drain", Backend: "a"}, {Kind: "drain", Backend: "a"},
+			{Kind: "pin", Backend: "b", Host: "cdn.test"}, {Kind: "weight", Backend: "a", Weight: 5}},
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		s.Backends = append(s.Backends, api.Backend{Name: name, State: "healthy", Reason: "3 successes"})
+	}
+	var why []string
+	for _, b := range backendsOf(s) {
+		why = append(why, b.why)
+	}
+	want := []string{"drained, weight 5; 3 successes", "pinned; 3 successes", "3 successes",
+		"3 successes", "3 successes"}
+	if diff := cmp.Diff(want, why); diff != "" {
+		t.Errorf("the demo's screen (-want +got):\n%s", diff)
+	}
+	var out bytes.Buffer
+	if err := writeStatus(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range want {
+		if !strings.Contains(out.String(), " "+text+"\n") {
+			t.Errorf("want %q in\n%s", text, out.String())
 		}
 	}
 }

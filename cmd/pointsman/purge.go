@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -120,11 +121,16 @@ func runPurge(cmd *cobra.Command, f *purgeFlags) error {
 	return writeDeliveries(cmd.OutOrStdout(), s)
 }
 
-// purgeRefused adds what to do when it is unknown whether the purge was accepted.
+// purgeRefused adds whether the purge may have been accepted, and what to do then. What could
+// not even connect has sent nothing.
 func purgeRefused(err error, key string) error {
 	var u usageError
 	if stated(err) || errors.As(err, &u) {
 		return err
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return fmt.Errorf("%w\nThe purge was not sent, so nothing was purged", err)
 	}
 	return fmt.Errorf("%w\nIt is not known whether the purge was accepted. To repeat it without "+
 		"harm, add: --idempotency-key %s", err, key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,9 +100,31 @@ func writeHost(w io.Writer, s api.Status, h api.HostStatus) error {
 			measured = ago(s.Now, *d.LastSample)
 		}
 		t.add(b.Backend, b.Pool, percent(b.Target), percent(b.Actual), b.Answers, d.State,
-			age(s.Now, d.Since), latencyOf(d), measured, d.Reason)
+			age(s.Now, d.Since), latencyOf(d), measured, whyOf(s, h.Host, d))
 	}
 	return t.flush("no backends")
+}
+
+// whyOf says why a backend of a name stands as it does: an operator's overrides first, as they
+// count more than its health.
+func whyOf(s api.Status, host string, b api.Backend) string {
+	var acts []string
+	for _, o := range s.Overrides {
+		if o.Backend != b.Name || o.Host != "" && o.Host != host {
+			continue
+		}
+		act := map[string]string{"drain": "drained", "pin": "pinned", "fence": "fenced"}[o.Kind]
+		if act == "" {
+			act = kindOf(o)
+		}
+		if !slices.Contains(acts, act) {
+			acts = append(acts, act)
+		}
+	}
+	if len(acts) == 0 {
+		return b.Reason
+	}
+	return strings.Join(acts, ", ") + "; " + b.Reason
 }
 
 // latencyOf is a backend's latency, or a dash before it was measured.
