@@ -9,8 +9,9 @@ import (
 
 // metrics count what the admin API does.
 type metrics struct {
-	requests *prometheus.CounterVec
-	panics   prometheus.Counter
+	requests   *prometheus.CounterVec
+	panics     prometheus.Counter
+	unrecorded *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -23,9 +24,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "pointsman_admin_panics_total",
 			Help: "Requests to the admin API that met a bug and were answered 500.",
 		}),
+		unrecorded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pointsman_admin_unrecorded_total",
+			Help: "Acts that the audit log could not record, by result: refused (purges, drills), " +
+				"or done all the same (overrides, stops, reloads).",
+		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.panics)
+		r.MustRegister(m.requests, m.panics, m.unrecorded)
 	}
 	return m
 }

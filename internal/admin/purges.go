@@ -209,7 +209,8 @@ func (s *Server) reload(ctx context.Context, _ *none) (*body[api.Reloaded], erro
 	if s.cfg.Reload == nil {
 		return nil, absent("config file")
 	}
-	if err := s.record(ctx, "reload", "config", "", false); err != nil {
+	// A config that mends something must not wait for the disk either.
+	if err := s.record(ctx, "reload", "config", "", true); err != nil {
 		return nil, err
 	}
 	got, err := s.cfg.Reload(ctx)

@@ -33,8 +33,10 @@ func (s *Server) record(
 	}
 	s.log.Error("audit log refused the write", "actor", c.actor, "reason", action, "err", err)
 	if emergency {
+		s.metrics.unrecorded.WithLabelValues("done").Inc()
 		return nil
 	}
+	s.metrics.unrecorded.WithLabelValues("refused").Inc()
 	return failure{problem(http.StatusServiceUnavailable, api.CodeUnavailable,
 		"not done, because the audit log could not record it: "+err.Error())}
 }

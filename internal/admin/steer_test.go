@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +138,9 @@ func TestWithoutAnAuditLogOnlyEmergencySwitchesPass(t *testing.T) {
 	n := newNode(t)
 	o := get[api.Override](n, "POST", "/v1/overrides", drainA, eve...)
 	n.store.Down(true)
+	if got := get[api.Reloaded](n, "POST", "/v1/reload", ""); !got.Changed {
+		t.Errorf("the reload gave %+v", got)
+	}
 	for _, c := range []struct {
 		method, path, body string
 		passes             bool
@@ -146,7 +150,6 @@ func TestWithoutAnAuditLogOnlyEmergencySwitchesPass(t *testing.T) {
 		{"DELETE", "/v1/overrides/" + o.ID, "", true},
 		{"POST", "/v1/purges", `{"kind":"tag","items":["x"]}`, false},
 		{"POST", "/v1/drills", `{"backend":"a","for":"10s","confirm":"a"}`, false},
-		{"POST", "/v1/reload", "", false},
 	} {
 		a := n.do(c.method, c.path, c.body)
 		switch {
@@ -164,6 +167,12 @@ func TestWithoutAnAuditLogOnlyEmergencySwitchesPass(t *testing.T) {
 	}
 	if !strings.Contains(n.log.String(), "audit log refused the write") {
 		t.Error("the log does not say that acts went unrecorded")
+	}
+	for result, want := range map[string]int{"refused": 2, "done": 4} {
+		line := fmt.Sprintf("pointsman_admin_unrecorded_total{result=%q} %d\n", result, want)
+		if a := n.do("GET", "/metrics", ""); !strings.Contains(a.body, line) {
+			t.Errorf("the metrics lack %s", line)
+		}
 	}
 	n.store.Down(false)
 	if a := n.do("POST", "/v1/purges", `{"kind":"tag","items":["x"]}`); a.status != 202 {

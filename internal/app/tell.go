@@ -125,9 +125,13 @@ func (p *parts) ailing() []string {
 		out = append(out, "the store in state_dir was corrupt and was begun anew: purges that only "+
 			"this node knew are forgotten; what it held is in "+aside)
 	}
-	if err := p.local.Fault(); err != nil {
+	switch broken, unrecorded := p.local.Fault(), p.audit.Fault(); {
+	case broken != nil:
 		out = append(out, "the store in state_dir takes no writes until a restart, and this node "+
-			"no purges; overrides are in force but a restart forgets them: "+err.Error())
+			"no purges; overrides are in force but a restart forgets them: "+broken.Error())
+	case unrecorded != nil:
+		out = append(out, "the audit log could not be written, so purges and drills are refused: "+
+			unrecorded.Error())
 	}
 	return out
 }

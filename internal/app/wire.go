@@ -92,7 +92,8 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 	saved := a.readState(ctx, p.local)
 
 	p.events = admin.NewEvents(nil)
-	p.audit = audit.New(audit.Config{Shared: shared, Local: p.local, Node: c.Node, Logger: a.log})
+	p.audit = audit.New(audit.Config{Shared: shared, Local: p.local, Node: c.Node, Logger: a.log,
+		Registerer: p.registry})
 	p.engine = steering.NewEngine(steering.EngineConfig{Logger: a.log, Registerer: p.registry,
 		Version: saved.Table, OnChange: p.tellChange})
 	p.geo = geo.NewSource(geo.SourceConfig{Logger: a.log, Registerer: p.registry,

@@ -20,6 +20,7 @@ import (
 
 	"pointsman/edge"
 	"pointsman/internal/admin"
+	"pointsman/internal/audit"
 	"pointsman/internal/store/boltstore"
 	"pointsman/probes"
 	"pointsman/probes/health"
@@ -207,6 +208,10 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 				return err
 			}
 			return s.Close()
+		},
+		"internal/audit": func(r prometheus.Registerer) error {
+			audit.New(audit.Config{Registerer: r})
+			return nil
 		},
 		"internal/admin": func(r prometheus.Registerer) error {
 			s, err := admin.New(admin.Config{Listen: "127.0.0.1:0", Registerer: r,

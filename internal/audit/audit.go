@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"pointsman/internal/store"
 )
 
@@ -67,6 +69,8 @@ type Config struct {
 	Now func() time.Time
 	// Logger receives what an operator must know. Nil discards it.
 	Logger *slog.Logger
+	// Registerer takes the metrics. Nil registers none.
+	Registerer prometheus.Registerer
 }
 
 // Log records entries. All methods are safe for concurrent use.
@@ -76,6 +80,9 @@ type Log struct {
 	node   string
 	now    func() time.Time
 	log    *slog.Logger
+
+	metrics *metrics
+	fault   atomic.Pointer[error] // of the last write of the local log; nil: it went well
 
 	mu      sync.Mutex // guards pending; never held over I/O
 	pending []*request
@@ -115,6 +122,7 @@ func New(c Config) *Log {
 	}
 	return &Log{
 		local: c.Local, shared: c.Shared, node: c.Node, now: c.Now, log: c.Logger,
+		metrics:   newMetrics(c.Registerer),
 		chainTurn: make(chan struct{}, 1), shipTurn: make(chan struct{}, 1),
 		wake:       make(chan struct{}, 1),
 		localTail:  newTail(),
@@ -181,9 +189,30 @@ func (l *Log) writePending(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), localTimeout)
 	defer cancel()
 	err := l.appendChained(ctx, entries)
+	l.noteWrite(err)
 	for _, r := range group {
 		r.done <- err
 	}
+}
+
+// noteWrite remembers the outcome of a write.
+func (l *Log) noteWrite(err error) {
+	if err == nil {
+		l.fault.Store(nil)
+		l.metrics.failing.Set(0)
+		return
+	}
+	l.fault.Store(&err)
+	l.metrics.failing.Set(1)
+}
+
+// Fault returns why the last entry could not be recorded on this node, or nil when it was or
+// there was none.
+func (l *Log) Fault() error {
+	if f := l.fault.Load(); f != nil {
+		return *f
+	}
+	return nil
 }
 
 // localTimeout bounds one write of the local log.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"pointsman/internal/audit"
@@ -123,8 +124,20 @@ func TestWhatIsRecordedIsFoundNewestFirst(t *testing.T) {
 
 func TestAnEntryThatCannotBeKeptIsAnError(t *testing.T) {
 	s := newStore(t)
-	l := audit.New(audit.Config{Local: s})
+	metrics := prometheus.NewRegistry()
+	l := audit.New(audit.Config{Local: s, Registerer: metrics})
+	failing := func(want float64) {
+		t.Helper()
+		all, err := metrics.Gather()
+		if err != nil || len(all) != 1 || all[0].Metric[0].Gauge.GetValue() != want {
+			t.Errorf("the gauges are %v, %v, want %v", all, err, want)
+		}
+		if err := l.Fault(); (err != nil) != (want == 1) {
+			t.Errorf("the fault is %v", err)
+		}
+	}
 	record(t, l, "a")
+	failing(0)
 	s.FailWrites(storetest.Before, 1)
 	s.FailWrites(storetest.After, 1)
 	for range 2 {
@@ -132,8 +145,10 @@ func TestAnEntryThatCannotBeKeptIsAnError(t *testing.T) {
 		if !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("Record = %v", err)
 		}
+		failing(1)
 	}
 	record(t, l, "b")
+	failing(0)
 	// The second attempt is in the log: somebody did ask. The chain goes around neither.
 	if got := actions(t, l); got != "b refused a" {
 		t.Errorf("Recent = %q", got)
