@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,10 +154,6 @@ func (s *Service) inspect(
 	if s.cfg.Fetcher == nil || len(t.Backends) == 0 || len(urls) == 0 {
 		return false, "this node's config has no backend of the provider to fetch through"
 	}
-	var sent time.Time
-	for _, p := range d.Batches {
-		sent = later(sent, p.SentAt)
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LeaseTTL/2)
 	defer cancel()
 	var g errgroup.Group
@@ -165,7 +162,7 @@ func (s *Service) inspect(
 	reasons := map[string]string{}
 	for _, url := range urls {
 		g.Go(func() error {
-			if bad := s.inspectURL(ctx, t, url, sent, d.Soft); bad != "" {
+			if bad := s.inspectURL(ctx, t, url, sentAt(url, r.Request, d), d.Soft); bad != "" {
 				mu.Lock()
 				defer mu.Unlock()
 				reasons[url] = bad
@@ -185,6 +182,23 @@ func (s *Service) inspect(
 	}
 	return true, fmt.Sprintf("%d of %d URLs fetched through %d backends",
 		len(urls), total, len(t.Backends))
+}
+
+// sentAt is when the purge of a URL was sent: with the batch that holds it, or with the last
+// one where no batch names it. A busy object is fetched anew right after its own batch, while
+// those of other URLs are still on their way.
+func sentAt(url string, req Request, d Delivery) time.Time {
+	own := -1
+	if d.Kind == providers.URL {
+		own = slices.Index(req.Items, url)
+	}
+	var sent time.Time
+	for _, p := range d.Batches {
+		if own < 0 || (p.From <= own && own < p.To) {
+			sent = later(sent, p.SentAt)
+		}
+	}
+	return sent
 }
 
 // inspectURL returns what speaks against one URL, or "".

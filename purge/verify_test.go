@@ -205,3 +205,27 @@ func TestOfManyURLsAFewAreLookedAtAndTheReasonSaysHowMany(t *testing.T) {
 		}
 	})
 }
+
+func TestAnObjectFetchedBetweenTwoBatchesIsNewerThanItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		stored := map[string]time.Duration{"a": 2 * time.Second, "b": 12 * time.Second}
+		w := &web{answer: func(address, url string) (purge.Fetched, error) {
+			got := page(address + time.Since(began).String()) // it changes all the time
+			got.Age = (time.Since(began) - stored[url[len(url)-1:]]).Truncate(time.Second)
+			got.AgeKnown = true
+			return got, nil
+		}}
+		c := newCDN("one")
+		c.caps = full(1)
+		c.script = func(int, providers.Batch) (bool, providers.Receipt, error) {
+			time.Sleep(10 * time.Second) // so the second batch is sent long after the first
+			return true, providers.Receipt{}, nil
+		}
+		n := verifying(t, c, w)
+		st := wait(t, n.Service, submit(t, n.Service, urls("a", "b")).ID)
+		if r := st.Results[0]; r.State != purge.Verified {
+			t.Errorf("%s: %s", r.State, r.CheckReason)
+		}
+	})
+}
