@@ -22,7 +22,7 @@ func (l *loader) read() ([]byte, bool) {
 	if l.opts.Path == "" {
 		return l.opts.Data, l.fits(int64(len(l.opts.Data)))
 	}
-	data, total, err := readFile(l.opts.Path, maxFile)
+	data, total, err := readConfig(l.opts.Path)
 	if err != nil {
 		l.report.add(Finding{File: l.src.file, Message: "cannot be read: " + reason(err)})
 		return nil, false
@@ -47,6 +47,22 @@ func human(n int64) string {
 	}
 	tenths := n * 10 >> 20
 	return strings.TrimSuffix(fmt.Sprintf("%d.%d", tenths/10, tenths%10), ".0") + " MiB"
+}
+
+// readConfig is readFile for the configuration, which is read again at each reload. Opening
+// anything but a regular file might wait for ever.
+func readConfig(path string) ([]byte, int64, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		return nil, 0, errors.New("it is not a regular file but a pipe, which can be read only " +
+			"once: write it to a file first")
+	case !info.Mode().IsRegular() && !info.IsDir():
+		return nil, 0, errors.New("it is not a regular file")
+	}
+	return readFile(path, maxFile)
 }
 
 // readFile reads a regular file or a pipe, but no more than one byte beyond limit, and
