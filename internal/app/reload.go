@@ -84,9 +84,8 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if keys := needRestart(old, c); len(keys) > 0 {
-		return nil, nil, fmt.Errorf("%w: a change of %s needs a restart", ErrConfig,
-			strings.Join(keys, ", "))
+	if bad := needRestart(old, c); len(bad) > 0 {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, located(report, bad))
 	}
 	in, err := convert(c, report)
 	if err != nil {
@@ -146,9 +145,9 @@ func (p *parts) swapAnswers(zones []*dnsserver.Zone, in *inputs) error {
 	return p.dns.Reload(zones, apply)
 }
 
-// needRestart names the changed keys that only a restart can bring in force.
-func needRestart(a, b *config.Config) []string {
-	var keys []string
+// needRestart lists the changed keys that only a restart can bring in force.
+func needRestart(a, b *config.Config) []pathMistake {
+	var bad []pathMistake
 	for _, k := range []struct {
 		name string
 		a, b any
@@ -165,10 +164,11 @@ func needRestart(a, b *config.Config) []string {
 		{"hosts (from none, or to none)", len(a.Hosts) > 0, len(b.Hosts) > 0},
 	} {
 		if !reflect.DeepEqual(k.a, k.b) {
-			keys = append(keys, k.name)
+			path, when, _ := strings.Cut(k.name, " ")
+			bad = append(bad, complaint(path, strings.TrimSpace("a change "+when)+" needs a restart"))
 		}
 	}
-	return keys
+	return bad
 }
 
 // refusal is a failed reload as the admin API tells it.

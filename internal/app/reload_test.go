@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -170,7 +171,7 @@ func TestChangesThatNeedARestartAreNamed(t *testing.T) {
 		t.Run(key, func(t *testing.T) {
 			s.write(config)
 			_, err := n.admin.Reload(t.Context())
-			if err == nil || !strings.Contains(err.Error(), "a change of "+key+" needs a restart") {
+			if err == nil || !placed(key).MatchString(err.Error()) {
 				t.Errorf("got %v", err)
 			}
 			if diff := cmp.Diff(before, n.facts()); diff != "" {
@@ -179,9 +180,20 @@ func TestChangesThatNeedARestartAreNamed(t *testing.T) {
 		})
 	}
 	s.write(s.with("node: n1", "node: n2", "1MiB", "2MiB"))
-	if _, err := n.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "node, edge.memory") {
+	var p *api.Problem
+	_, err := n.Reload(t.Context())
+	if !errors.As(err, &p) || cmp.Diff([]string{
+		s.path + ":1:7: node: a change needs a restart",
+		s.path + ":33:11: edge.memory: a change needs a restart",
+	}, p.Findings) != "" {
 		t.Errorf("two at once: %v", err)
 	}
+}
+
+// placed finds the complaint about a key, with a line and column of the file.
+func placed(key string) *regexp.Regexp {
+	return regexp.MustCompile(`node\.yaml:\d+:\d+: ` + regexp.QuoteMeta(key) +
+		`: a change needs a restart`)
 }
 
 func TestASecretThatWasRotatedIsInForceAfterAReload(t *testing.T) {
