@@ -39,6 +39,14 @@ func Check(o Options) (Checked, error) {
 		return found, err
 	}
 	found.Warnings = append(found.Warnings, in.agedGeo(report, time.Now())...)
+	mistake, warning := checkStateDir(c)
+	if mistake != "" {
+		bad := []pathMistake{complaint("state_dir", mistake)}
+		return found, fmt.Errorf("%w: %w", ErrConfig, located(report, bad))
+	}
+	if warning != "" {
+		found.Warnings = append(found.Warnings, report.Source.Finding("state_dir", warning))
+	}
 	if in.steers() {
 		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec,
 			Countries: in.geo.Locator})
