@@ -128,8 +128,8 @@ func TestADemoThatNeverRanFreesItsPorts(t *testing.T) {
 }
 
 func TestItsConfigIsGoodAndHoldsNoSecret(t *testing.T) {
-	p := demo.DefaultPorts()
-	yaml, err := demo.Config(p, "/nowhere/state", "info")
+	p, state := demo.DefaultPorts(), filepath.Join(t.TempDir(), "state")
+	yaml, err := demo.Config(p, state, "info")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestItsConfigIsGoodAndHoldsNoSecret(t *testing.T) {
 		t.Errorf("the demo's config warns: %v", got.Warnings)
 	}
 	_, token, _ := strings.Cut(demo.Env()[0], "=")
-	for _, want := range []string{p.DNS.String(), p.Admin.String(), "/nowhere/state"} {
+	for _, want := range []string{p.DNS.String(), p.Admin.String(), state} {
 		if !bytes.Contains(yaml, []byte(want)) {
 			t.Errorf("it has no %s", want)
 		}

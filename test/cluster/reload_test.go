@@ -390,7 +390,8 @@ func TestANodeWithoutSteeredNamesServesItsZone(t *testing.T) {
 	}
 	write(t, file, with)
 	r := newReloader(t, n, g, file)
-	if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), "hosts (from none") {
+	if _, err := r.reload(); err == nil ||
+		!strings.Contains(err.Error(), "hosts: a change (from none, or to none) needs a restart") {
 		t.Errorf("steering without a restart: %v", err)
 	}
 	n.stop(t, 10*time.Second)
