@@ -91,11 +91,10 @@ func BenchmarkPickByPlace(b *testing.B) {
 func BenchmarkDrawByPlace(b *testing.B) {
 	table := compile(b, steering.Inputs{Spec: placedSpec(1000), Countries: world(b)})
 	draws := steering.NewDraws(1)
-	draws.Follow(func() *steering.Table { return table })
 	client := resolver(9)
 	b.ReportAllocs()
 	for b.Loop() {
-		draws.Next(host, client, typeA, start)
+		draws.Next(sequenceAt(table, client), client, typeA, start)
 	}
 }
 
@@ -125,7 +124,7 @@ func BenchmarkDraw(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			draws.Next(host, client, typeA, start)
+			draws.Next(steering.Sequence(host, ""), client, typeA, start)
 		}
 	})
 }

@@ -146,6 +146,9 @@ func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
 		reason: reason,
 	}
 	p.fill(c, chosen, rungs)
+	if !p.sticky && len(p.candidates) > 1 {
+		p.sequence = sequence(h.Name, place)
+	}
 	tr.mixture(p.candidates)
 	return p
 }

@@ -18,22 +18,22 @@ const (
 	maxProbes    = 32
 )
 
-// Draws hands out the randomness of queries. For each host it walks a low-discrepancy
-// sequence (multiples of the golden ratio, from a start that the seed decides), so that even
-// a few hundred draws divide as the weights say: over n draws a share is off by about
-// log(n)/n, where a coin is off by 1/√n. It never waits and never allocates; any number of
-// goroutines may call Next.
+// Draws hands out the randomness of queries. For each name and place (see Chooser.Sequence) it
+// walks a low-discrepancy sequence (multiples of the golden ratio, from a start that the seed
+// decides), so that even a few hundred draws divide as the weights say: over n draws a share is
+// off by about log(n)/n, where a coin is off by 1/√n. Each place has its own: clients of one come
+// at random among those of others, and a part of an even sequence that is picked at random is no
+// longer even. It never waits and never allocates; any number of goroutines may call Next.
 //
 // The different types of one lookup share a draw: a client that asks for A and, within two
 // seconds, for AAAA of the same host gets the same backend for both.
 type Draws struct {
 	seed     uint64
-	table    func() *Table // see Follow; nil: places don't count
 	counters [counterSlots]counter
 	lookups  [lookupSlots]atomic.Uint64
 }
 
-// counter counts a host's draws. Its slot belongs to the first host that claims it, for good.
+// counter counts a sequence's draws. Its slot belongs to the first one that claims it, for good.
 type counter struct {
 	owner atomic.Uint64
 	count atomic.Uint64
@@ -43,14 +43,8 @@ type counter struct {
 // the same hosts want different ones.
 func NewDraws(seed uint64) *Draws { return &Draws{seed: seed} }
 
-// Follow makes d walk a sequence of its own for each place of a host, by the table in force:
-// clients of one place come at random among those of others, and a part of an even sequence
-// that is picked at random is no longer even. Call it before the first Next; table may return
-// nil. Without it the split is even for a host as a whole.
-func (d *Draws) Follow(table func() *Table) { d.table = table }
-
 // A lookup's word, from the top: 20 bits tell hosts and clients apart that share a slot, 16
-// bits say when it was drawn, 4 which types it has answered, 24 which draw of the host it is.
+// bits say when it was drawn, 4 which types it has answered, 24 which draw of the sequence it is.
 // All bits 0 is a word never written: a written one has answered a type.
 const (
 	indexBits = 24
@@ -69,17 +63,12 @@ const (
 )
 
 // Next returns the draw for a query: the one that an earlier query of another type, by this
-// client for this host within the last two seconds, was answered with; else the next of the
-// host's sequence. A type asked again always gets a new draw.
+// client in this sequence within the last two seconds, was answered with; else the next of the
+// sequence. A type asked again always gets a new draw.
 //
-// Hosts must be steered names: each takes a counter for the life of d, and so does each place.
-func (d *Draws) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
-	id := mix(hashString(host) ^ d.seed)
-	if d.table != nil {
-		if t := d.table(); t != nil {
-			id ^= t.placeSeed(host, client)
-		}
-	}
+// Sequences must be those of steered names: each takes a counter for the life of d.
+func (d *Draws) Next(sequence uint64, client netip.Prefix, qtype uint16, now time.Time) uint64 {
+	id := mix(sequence ^ d.seed)
 	c := d.counter(id)
 	lookup := mix(id ^ clientKey(client))
 	slot := &d.lookups[lookup&(lookupSlots-1)]
@@ -117,10 +106,15 @@ func shares(word, tag, tick, bit uint64) bool {
 // number not above the counter that ends in those bits.
 func widen(word, count uint64) uint64 { return count - (count-word)&indexMask }
 
-// point is the n-th element of a host's sequence.
+// sequence tells the draws of a host at a place from all others. It is never 0.
+func sequence(host, place string) uint64 {
+	return max(1, mix(hashString(host))^mix(hashString(place)))
+}
+
+// point is the n-th element of a sequence.
 func point(id, n uint64) uint64 { return id + n*golden }
 
-// counter returns the host's counter. When too many hosts were seen in the life of d to give
+// counter returns a sequence's counter. When too many were seen in the life of d to give
 // this one its own, it shares one: its split is then fair, but no longer to the digit.
 func (d *Draws) counter(id uint64) *counter {
 	if id == 0 {

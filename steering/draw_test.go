@@ -25,10 +25,10 @@ func TestTheTypesOfOneLookupShareADraw(t *testing.T) {
 	for i := range 2000 {
 		client := resolver(i % 300)
 		now = now.Add(time.Duration(i) * time.Microsecond)
-		first := draws.Next(host, client, typeA, now)
+		first := draws.Next(steering.Sequence(host, ""), client, typeA, now)
 		for _, qtype := range []uint16{typeAAAA, typeCNAME, typeHTTPS} {
 			now = now.Add(500 * time.Millisecond)
-			if got := draws.Next(host, client, qtype, now); got != first {
+			if got := draws.Next(steering.Sequence(host, ""), client, qtype, now); got != first {
 				t.Fatalf("lookup %d: type %d drew %d, A drew %d", i, qtype, got, first)
 			}
 		}
@@ -58,15 +58,15 @@ func TestANewDrawStartsWhen(t *testing.T) {
 		{"another host is asked for", "x.example.test.", client, typeAAAA, 0, false},
 	} {
 		draws := steering.NewDraws(5)
-		first := draws.Next(host, client, typeA, start)
-		second := draws.Next(c.host, c.client, c.qtype, start.Add(c.after))
+		first := draws.Next(steering.Sequence(host, ""), client, typeA, start)
+		second := draws.Next(steering.Sequence(c.host, ""), c.client, c.qtype, start.Add(c.after))
 		if (first == second) != c.same {
 			t.Errorf("%s: shared is %v, want %v", c.name, first == second, c.same)
 		}
 	}
 	draws := steering.NewDraws(5)
-	draws.Next(host, client, typeHTTPS, start)
-	if draws.Next(host, client, typeHTTPS, start) == draws.Next(host, client, 64, start) {
+	draws.Next(steering.Sequence(host, ""), client, typeHTTPS, start)
+	if draws.Next(steering.Sequence(host, ""), client, typeHTTPS, start) == draws.Next(steering.Sequence(host, ""), client, 64, start) {
 		t.Error("two types of the group of others shared a draw")
 	}
 }
@@ -88,13 +88,13 @@ func TestInterleavedLookupsSplitExactly(t *testing.T) {
 		now = now.Add(time.Millisecond)
 		r.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 		for _, h := range hosts {
-			a := draws.Next(h, resolver(i), typeA, now)
+			a := draws.Next(steering.Sequence(h, ""), resolver(i), typeA, now)
 			da, _ := table.Pick(steering.Query{Host: host, Draw: a})
 			counts[h][da.Backend] += 1.0 / lookups
 		}
 		for _, h := range hosts { // the second types come after the others' first ones
 			if r.IntN(3) > 0 {
-				draws.Next(h, resolver(i), typeAAAA, now)
+				draws.Next(steering.Sequence(h, ""), resolver(i), typeAAAA, now)
 			}
 		}
 	}
@@ -116,8 +116,8 @@ func TestManyGoroutinesSplitExactlyAndAgree(t *testing.T) {
 			own := map[string]float64{}
 			for i := range lookups {
 				client := resolver(w*lookups + i)
-				a := draws.Next(host, client, typeA, start)
-				b := draws.Next(host, client, typeAAAA, start)
+				a := draws.Next(steering.Sequence(host, ""), client, typeA, start)
+				b := draws.Next(steering.Sequence(host, ""), client, typeAAAA, start)
 				da, _ := table.Pick(steering.Query{Host: host, Draw: a})
 				own[da.Backend]++
 				if a != b {
@@ -146,7 +146,7 @@ func TestTwoTypesAtTheSameTimeAgree(t *testing.T) {
 		var drawn [2]uint64
 		var wg sync.WaitGroup
 		for j, qtype := range []uint16{typeA, typeAAAA} {
-			wg.Go(func() { drawn[j] = draws.Next(host, resolver(i), qtype, start) })
+			wg.Go(func() { drawn[j] = draws.Next(steering.Sequence(host, ""), resolver(i), qtype, start) })
 		}
 		wg.Wait()
 		if drawn[0] != drawn[1] {
@@ -158,11 +158,11 @@ func TestTwoTypesAtTheSameTimeAgree(t *testing.T) {
 func TestEqualSeedsDrawAlikeAndOthersDoNot(t *testing.T) {
 	client := resolver(1)
 	a, b, c := steering.NewDraws(1), steering.NewDraws(1), steering.NewDraws(2)
-	x := a.Next(host, client, typeA, start)
-	if x != b.Next(host, client, typeA, start) {
+	x := a.Next(steering.Sequence(host, ""), client, typeA, start)
+	if x != b.Next(steering.Sequence(host, ""), client, typeA, start) {
 		t.Error("equal seeds draw differently")
 	}
-	if x == c.Next(host, client, typeA, start) {
+	if x == c.Next(steering.Sequence(host, ""), client, typeA, start) {
 		t.Error("different seeds draw alike")
 	}
 }
@@ -171,7 +171,7 @@ func TestMoreHostsThanCountersStillDraw(t *testing.T) {
 	draws := steering.NewDraws(3)
 	seen := map[uint64]bool{}
 	for i := range 40_000 {
-		seen[draws.Next(fmt.Sprintf("h%d.example.test.", i), resolver(i), typeA, start)] = true
+		seen[draws.Next(steering.Sequence(fmt.Sprintf("h%d.example.test.", i), ""), resolver(i), typeA, start)] = true
 	}
 	if len(seen) < 39_990 {
 		t.Errorf("40,000 hosts drew only %d values", len(seen))

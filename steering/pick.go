@@ -29,7 +29,8 @@ type plan struct {
 	// a client belongs to; class 0 is this plan. Both are nil for a host without places.
 	places  []*plan
 	classes *geo.Classes
-	seed    uint64 // of a place's draws, from its name; 0 for clients who are at none
+	// sequence is Sequence.
+	sequence uint64
 }
 
 // candidate is a backend that answers, ready to be copied out.
@@ -40,37 +41,71 @@ type candidate struct {
 	seed     uint64 // of its rendezvous hash; from its name alone, so that it never moves
 }
 
+// Chooser picks for one steered name at one place, in two steps, so that a caller can draw between
+// them, and can keep what it knows about a name and a decision for as long as a table holds. It is
+// immutable; its methods are pure, allocate nothing and take no lock.
+type Chooser interface {
+	// At returns the chooser for the place where a client is, which may be the same one, and the
+	// length of the shortest prefix around the client that is there as a whole; 0: all clients are.
+	At(client netip.Prefix) (Chooser, uint8)
+	// Sequence tells the draws of this name and place from those of others (see Draws); 0: it
+	// needs none.
+	Sequence() uint64
+	// Choose returns the decision for a client and a draw, and the length of the prefix around the
+	// client for which it is the same; 0: for all clients at the place. It doesn't see the type of
+	// the query, so that all types of one draw (or, on a sticky host, of one client) agree. The
+	// decision belongs to the table, is the same pointer each time, and has no scope. It is nil
+	// when there is none, which no table that Compile made has.
+	Choose(client netip.Prefix, draw uint64) (*Decision, uint8)
+}
+
+// Chooser returns what picks for a steered name; nil when it isn't steered.
+func (t *Table) Chooser(host string) Chooser {
+	if p := t.plans[host]; p != nil {
+		return p
+	}
+	return nil
+}
+
 // Pick answers a query about a steered name, or returns false when the name is not steered.
-// It is pure, allocates nothing and takes no lock; any number of goroutines may call it. It
-// doesn't see the type of the query, so that all types of one draw (or, on a sticky host, of
-// one client) agree.
+// It is pure, allocates nothing and takes no lock; any number of goroutines may call it.
 func (t *Table) Pick(q Query) (Decision, bool) {
 	p := t.plans[q.Host]
 	if p == nil {
 		return Decision{}, false
 	}
-	scope := uint8(0)
-	if p.classes != nil {
-		p, scope = p.at(q.Client)
-	}
-	var d Decision
-	if p.sticky {
-		d = p.stick(q.Client)
-	} else {
-		d = p.spread(q.Draw).decision
-	}
-	d.Scope = max(d.Scope, scope)
+	at, scope := p.at(q.Client)
+	chosen, kept := at.Choose(q.Client, q.Draw)
+	d := *chosen
+	d.Scope = max(scope, kept)
 	return d, true
 }
+
+// At implements Chooser.
+func (p *plan) At(client netip.Prefix) (Chooser, uint8) { return p.at(client) }
 
 // at returns the plan for the place where a client is, and how wide a prefix around it is there
 // as a whole.
 func (p *plan) at(client netip.Prefix) (*plan, uint8) {
+	if p.classes == nil {
+		return p, 0
+	}
 	class, scope := p.classes.Find(client)
 	if class == 0 {
 		return p, scope
 	}
 	return p.places[class-1], scope
+}
+
+// Sequence implements Chooser.
+func (p *plan) Sequence() uint64 { return p.sequence }
+
+// Choose implements Chooser.
+func (p *plan) Choose(client netip.Prefix, draw uint64) (*Decision, uint8) {
+	if p.sticky {
+		return p.stick(client)
+	}
+	return &p.spread(draw).decision, 0
 }
 
 // spread cuts the range of the draw into one piece for each candidate.
@@ -85,14 +120,12 @@ func (p *plan) spread(draw uint64) *candidate {
 
 // stick answers by the client's prefix. With one candidate the answer holds for everyone,
 // and so does its scope: RFC 7871 §7.2.1 lets caches keep one copy then.
-func (p *plan) stick(client netip.Prefix) Decision {
+func (p *plan) stick(client netip.Prefix) (*Decision, uint8) {
 	if len(p.candidates) == 1 {
-		return p.candidates[0].decision
+		return &p.candidates[0].decision, 0
 	}
 	key, scope := stickyKey(client)
-	d := p.rendezvous(key).decision
-	d.Scope = scope
-	return d
+	return &p.rendezvous(key).decision, scope
 }
 
 // rendezvous returns the candidate with the lowest −log(u)/weight, where u is a hash of key

@@ -43,7 +43,7 @@ func TestTenThousandPicksSplitWithinATenthOfAPoint(t *testing.T) {
 		table := compile(t, steering.Inputs{Spec: s})
 		draws := steering.NewDraws(r.Uint64())
 		got := tally(table, 10_000, func(i int) steering.Query {
-			draw := draws.Next(host, resolver(i), typeA, start)
+			draw := draws.Next(steering.Sequence(host, ""), resolver(i), typeA, start)
 			return steering.Query{Host: host, Draw: draw}
 		})
 		checkSplit(t, table, got, 0.001)

@@ -17,7 +17,6 @@ func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 	p := c.host(h, nil, nil)
 	for i := range h.Places {
 		at := c.host(h, &h.Places[i], nil)
-		at.seed = mix(hashString(at.place))
 		p.places = append(p.places, at)
 		if len(at.candidates) == 0 {
 			return nil, fmt.Errorf("host %q has no answer at place %q", h.Name, at.place)
@@ -118,17 +117,6 @@ func placesKey(places []Place) string {
 		}
 	}
 	return string(b)
-}
-
-// placeSeed is what tells a client's draws from those of clients at other places; 0 for
-// clients who are at none, and for hosts without places.
-func (t *Table) placeSeed(host string, client netip.Prefix) uint64 {
-	p := t.plans[host]
-	if p == nil || p.classes == nil {
-		return 0
-	}
-	at, _ := p.at(client)
-	return at.seed
 }
 
 // placeStep says how a client came to its place, or to none.

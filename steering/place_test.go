@@ -345,8 +345,9 @@ func TestThePartsOfEachPlaceAreExact(t *testing.T) {
 	random := rand.New(rand.NewPCG(4, 2))
 	for name, follow := range map[string]bool{"by place": true, "by host alone": false} {
 		draws := steering.NewDraws(7)
+		sequence := func(netip.Prefix) uint64 { return steering.Sequence(host, "") }
 		if follow {
-			draws.Follow(func() *steering.Table { return table })
+			sequence = func(c netip.Prefix) uint64 { return sequenceAt(table, c) }
 		}
 		counts := map[string]map[string]int{"": {}, "dach": {}}
 		sum := map[string]int{}
@@ -357,7 +358,7 @@ func TestThePartsOfEachPlaceAreExact(t *testing.T) {
 				client = resolver(random.IntN(1 << 16))
 			}
 			d, _ := pickAt(table, steering.Query{Host: host, Client: client,
-				Draw: draws.Next(host, client, typeA, start)})
+				Draw: draws.Next(sequence(client), client, typeA, start)})
 			if counts[d.Place] == nil || sum[d.Place] == n {
 				continue
 			}
@@ -380,19 +381,20 @@ func TestThePartsOfEachPlaceAreExact(t *testing.T) {
 func TestBothAddressTypesAgreeAtAPlace(t *testing.T) {
 	table := compile(t, steering.Inputs{Spec: spec(placed), Countries: atlas(t)})
 	draws := steering.NewDraws(3)
-	draws.Follow(func() *steering.Table { return table })
 	for i := range 1000 {
 		client := netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i % 5), byte(i), 1}), 32)
-		a := draws.Next(host, client, typeA, start)
-		if draws.Next(host, client, 28, start) != a {
+		sequence := sequenceAt(table, client)
+		a := draws.Next(sequence, client, typeA, start)
+		if draws.Next(sequence, client, 28, start) != a {
 			t.Fatalf("%s: A and AAAA have different draws", client)
 		}
 	}
-	none := steering.NewDraws(3)
-	none.Follow(func() *steering.Table { return nil })
-	if none.Next(host, resolver(1), typeA, start) != steering.NewDraws(3).Next(host, resolver(1), typeA, start) {
-		t.Error("a missing table changes the draws")
-	}
+}
+
+// sequenceAt returns the sequence of a client's place.
+func sequenceAt(t *steering.Table, client netip.Prefix) uint64 {
+	at, _ := t.Chooser(host).At(client)
+	return at.Sequence()
 }
 
 func TestAnExplanationSaysThePlaceAndTheDataBehindIt(t *testing.T) {

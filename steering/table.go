@@ -131,7 +131,7 @@ func (t *Table) Places(host string) []string {
 // length is 0 when all clients are at the same place, or none.
 func (t *Table) Place(host string, client netip.Prefix) (name string, scope uint8) {
 	p := t.plans[host]
-	if p == nil || p.classes == nil {
+	if p == nil {
 		return "", 0
 	}
 	p, scope = p.at(client)

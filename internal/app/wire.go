@@ -145,13 +145,6 @@ func (p *parts) steer(in *inputs) error {
 	return err
 }
 
-// draws is the randomness of this node's answers, even for each place of a host.
-func (p *parts) draws() *steering.Draws {
-	d := steering.NewDraws(seed())
-	d.Follow(p.engine.Table)
-	return d
-}
-
 // openStores opens this node's store, making its folder, and the shared one. Names must be
 // answered also after a bad sector (what the file held is set aside, not lost), and where the
 // disk takes no writes: from what it holds, or the config alone.
@@ -217,7 +210,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 			table = nil // without a table to wait for, all other names can be denied
 		}
 		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
-			Table: table, Draws: p.draws(), Logger: a.log,
+			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
 			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce})
 		if err != nil {
 			return fmt.Errorf("dns.listen: %w", err)

@@ -16,7 +16,7 @@ type response struct {
 	optional int
 	scope    uint8
 	picks    []pick
-	first    steering.Decision // of the first of picks
+	first    *steering.Decision // of the first of picks
 	// empty is true when a steered name had no answer, which the table must never let happen.
 	empty bool
 }

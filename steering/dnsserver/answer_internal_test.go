@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,24 +21,48 @@ type fixed map[string][]steering.Decision
 
 func (f fixed) Hosts() []string { return sortedKeys(f) }
 
-func (f fixed) Pick(q steering.Query) (steering.Decision, bool) {
-	list := f[q.Host]
-	if len(list) == 0 {
-		return steering.Decision{}, false
+func (f fixed) Chooser(host string) steering.Chooser {
+	if list, ok := f[host]; ok {
+		return fixedHost{host, list}
 	}
-	return list[q.Draw%uint64(len(list))], true
+	return nil
+}
+
+// fixedHost is what a fixed table knows of one host.
+type fixedHost struct {
+	name string
+	list []steering.Decision
+}
+
+func (f fixedHost) At(netip.Prefix) (steering.Chooser, uint8) { return f, 0 }
+
+func (f fixedHost) Sequence() uint64 { return sequenceOf(f.name) }
+
+func (f fixedHost) Choose(_ netip.Prefix, draw uint64) (*steering.Decision, uint8) {
+	if len(f.list) == 0 {
+		return nil, 0
+	}
+	d := &f.list[draw%uint64(len(f.list))]
+	return d, d.Scope
+}
+
+// sequenceOf is the sequence of a name's draws in a fixed table.
+func sequenceOf(host string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(host))
+	return h.Sum64()
 }
 
 // constant is a draw.
 type constant uint64
 
-func (c constant) Next(string, netip.Prefix, uint16, time.Time) uint64 { return uint64(c) }
+func (c constant) Next(uint64, netip.Prefix, uint16, time.Time) uint64 { return uint64(c) }
 
 // seen remembers what was asked of it.
 type seen struct{ got *[]string }
 
-func (s seen) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
-	*s.got = append(*s.got, fmt.Sprint(host, " ", client, " ", dns.Type(qtype), " ", now.Unix()))
+func (s seen) Next(sequence uint64, client netip.Prefix, qtype uint16, now time.Time) uint64 {
+	*s.got = append(*s.got, fmt.Sprint(sequence == sequenceOf("cdn.example.test."), " ", client, " ", dns.Type(qtype), " ", now.Unix()))
 	return 0
 }
 
@@ -384,8 +409,8 @@ func TestDrawsAreToldWhoAsksForWhatAndWhen(t *testing.T) {
 		setSubnet(m, "00011800c0a801")
 	})
 	want := []string{
-		"cdn.example.test. 203.0.113.9/32 AAAA 1000000000",
-		"cdn.example.test. 192.168.1.0/24 A 1000000000",
+		"true 203.0.113.9/32 AAAA 1000000000",
+		"true 192.168.1.0/24 A 1000000000",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("draws (-want +got):\n%s", d)

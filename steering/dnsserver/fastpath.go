@@ -8,7 +8,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"pointsman/steering"
 	"pointsman/steering/wire"
 )
 
@@ -107,12 +106,23 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 		from = from.Unmap()
 		client = netip.PrefixFrom(from, from.BitLen())
 	}
-	p.draw, p.drawn = st.draws.Next(e.host, client, w.query.Type, now), true
-	d, ok := st.table.Pick(steering.Query{Host: e.host, Client: client, Draw: p.draw})
-	if !ok {
+	b := e.bind(st)
+	if b.chooser == nil {
 		return nil, 0
 	}
-	return e.find(&d), d.Scope
+	at, scope := b.chooser.At(client)
+	if sequence := at.Sequence(); sequence != 0 {
+		p.draw, p.drawn = st.draws.Next(sequence, client, w.query.Type, now), true
+	}
+	d, kept := at.Choose(client, p.draw)
+	if d == nil {
+		return nil, 0
+	}
+	v := b.find(d)
+	if v == nil {
+		v = e.extend(b, d)
+	}
+	return v, max(scope, kept)
 }
 
 // ordinary answers with the whole protocol in view, and lets the memo learn.
@@ -159,9 +169,11 @@ type firstDraw struct {
 }
 
 // Next implements Drawer.
-func (d *firstDraw) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
+func (d *firstDraw) Next(
+	sequence uint64, client netip.Prefix, qtype uint16, now time.Time,
+) uint64 {
 	if d.used {
-		return d.Drawer.Next(host, client, qtype, now)
+		return d.Drawer.Next(sequence, client, qtype, now)
 	}
 	d.used = true
 	return d.draw

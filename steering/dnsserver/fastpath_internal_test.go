@@ -24,9 +24,9 @@ import (
 // salted draws by what it is asked and a salt, so that two paths draw alike.
 type salted struct{ salt *uint64 }
 
-func (s salted) Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64 {
+func (s salted) Next(sequence uint64, client netip.Prefix, qtype uint16, now time.Time) uint64 {
 	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, host, client, qtype, now.Unix(), *s.salt)
+	_, _ = fmt.Fprint(h, sequence, client, qtype, now.Unix(), *s.salt)
 	return h.Sum64()
 }
 

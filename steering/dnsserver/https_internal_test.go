@@ -55,7 +55,7 @@ func TestAServiceBindingIsSigned(t *testing.T) {
 }
 
 func TestPortAndHintsOfAServiceBindingAreGivenAsConfigured(t *testing.T) {
-	d := steering.Decision{V6: addrs("2001:db8::1", "2001:db8::2"),
+	d := &steering.Decision{V6: addrs("2001:db8::1", "2001:db8::2"),
 		HTTPS: &steering.HTTPS{Priority: 3, Port: 8443}}
 	hdr := dns.RR_Header{Name: "x.", Class: dns.ClassINET, Ttl: 1}
 	bare := httpsSet(hdr, d)[0].String()

@@ -100,9 +100,34 @@ type entry struct {
 	// host is the steered name whose decision leads to one of the variants.
 	host     string
 	variants atomic.Pointer[[]variant]
+	bound    atomic.Pointer[binding]
 	// avoid holds labels, one octet of length before each, that a name denied by this entry must
 	// not have below the encloser: the names in the SOA have them there, and compress otherwise.
 	avoid [2]string
+}
+
+// binding is what an entry has found out about one table: what picks for its host there, and which
+// variant each decision leads to. It is immutable. It holds no table, only the host's part: names
+// that are never asked for again must keep nothing large.
+type binding struct {
+	generation uint64 // of the state
+	chooser    steering.Chooser
+	known      []known
+}
+
+type known struct {
+	decision *steering.Decision
+	variant  *variant
+}
+
+// find returns the variant of a decision of the table; nil when it isn't bound.
+func (b *binding) find(d *steering.Decision) *variant {
+	for i := range b.known {
+		if b.known[i].decision == d {
+			return b.known[i].variant
+		}
+	}
+	return nil
 }
 
 // variant is the answer that follows from a decision. Without answer, it is for the ordinary
@@ -231,6 +256,29 @@ func (e *entry) find(d *steering.Decision) *variant {
 	return nil
 }
 
+// bind returns what the entry knows about a state's table; with a nil chooser when its host isn't
+// steered there.
+func (e *entry) bind(st *state) *binding {
+	b := e.bound.Load()
+	if b == nil || b.generation != st.generation {
+		b = &binding{generation: st.generation, chooser: st.table.Chooser(e.host)}
+		e.bound.Store(b)
+	}
+	return b
+}
+
+// extend finds the variant of a decision that isn't bound yet, and binds it; nil when there is none.
+func (e *entry) extend(b *binding, d *steering.Decision) *variant {
+	v := e.find(d)
+	if v == nil {
+		return nil
+	}
+	next := *b
+	next.known = append(slices.Clone(b.known), known{decision: d, variant: v})
+	e.bound.CompareAndSwap(b, &next) // whoever was faster has found another one: next time
+	return v
+}
+
 // sameAnswer reports whether two decisions about a host say the same to clients, scope aside,
 // and count for the same backend.
 func sameAnswer(a, b *steering.Decision) bool {
@@ -267,10 +315,10 @@ func (m *memo) learn(p place, q *query, r *response, counts *metrics) {
 
 // vary adds a variant.
 func (m *memo) vary(e *entry, q *query, r *response, counts *metrics) {
-	if e.find(&r.first) != nil {
+	if e.find(r.first) != nil {
 		return
 	}
-	v := variant{decision: r.first, count: counts.pickCount(r.picks[0])}
+	v := variant{decision: *r.first, count: counts.pickCount(r.picks[0])}
 	if len(r.picks) == 1 {
 		v.answer = m.share(q, r, len(q.asked))
 	}

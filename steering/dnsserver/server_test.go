@@ -234,7 +234,7 @@ func TestTablesAndZonesChangeUnderLoadWithoutAWrongAnswer(t *testing.T) {
 // panicking is a Drawer that fails now and then.
 type panicking struct{ n *atomic.Uint64 }
 
-func (p panicking) Next(string, netip.Prefix, uint16, time.Time) uint64 {
+func (p panicking) Next(uint64, netip.Prefix, uint16, time.Time) uint64 {
 	if p.n.Add(1)%2 == 1 {
 		panic("planted")
 	}
@@ -242,7 +242,7 @@ func (p panicking) Next(string, netip.Prefix, uint16, time.Time) uint64 {
 }
 
 func TestAPanicIsAnsweredWithSERVFAILAndCounted(t *testing.T) {
-	cfg := example(t, pointer(compile(t, 1, 1)))
+	cfg := example(t, pointer(compile(t, 1, 1, 1))) // one backend alone needs no draw
 	cfg.Draws = panicking{new(atomic.Uint64)}
 	var log bytes.Buffer
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))

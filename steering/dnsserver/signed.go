@@ -148,7 +148,8 @@ func (z *Zone) hides(name string) bool {
 // variants returns the answers of a steered name, one for each backend.
 func (st *state) variants(host string) []dnssec.Variant {
 	var out []dnssec.Variant
-	for _, d := range st.table.Variants(host) {
+	for _, variant := range st.table.Variants(host) {
+		d := &variant
 		v := dnssec.Variant{Name: d.Backend}
 		hdr := dns.RR_Header{Name: host, Class: dns.ClassINET, Ttl: d.TTL}
 		for _, set := range [][]dns.RR{cnameSet(hdr, d), addressSet(hdr, d.V4),
@@ -162,7 +163,7 @@ func (st *state) variants(host string) []dnssec.Variant {
 	return out
 }
 
-func cnameSet(hdr dns.RR_Header, d steering.Decision) []dns.RR {
+func cnameSet(hdr dns.RR_Header, d *steering.Decision) []dns.RR {
 	if d.CNAME == "" {
 		return nil
 	}

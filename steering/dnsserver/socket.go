@@ -13,7 +13,7 @@ import (
 
 const (
 	// maxUDPQuery bounds a query over UDP; what is longer arrives cut and is malformed.
-	maxUDPQuery = 4096
+	maxUDPQuery = 1232
 	// receiveBuffer is asked of the system for each UDP socket, which may grant less.
 	receiveBuffer = 1 << 20
 )

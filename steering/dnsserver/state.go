@@ -13,13 +13,14 @@ import (
 // Drawer gives each query its randomness. steering.Draws satisfies it. It must be safe for
 // concurrent use.
 type Drawer interface {
-	// Next returns the draw for a question of a client about a steered name.
-	Next(host string, client netip.Prefix, qtype uint16, now time.Time) uint64
+	// Next returns the draw for a question of a client about a steered name, by the sequence of
+	// its chooser.
+	Next(sequence uint64, client netip.Prefix, qtype uint16, now time.Time) uint64
 }
 
 // picker is what the answers need of a table; *steering.Table satisfies it.
 type picker interface {
-	Pick(q steering.Query) (steering.Decision, bool)
+	Chooser(host string) steering.Chooser
 	Hosts() []string
 	Variants(host string) []steering.Decision
 }
@@ -28,6 +29,8 @@ type picker interface {
 type state struct {
 	zones map[string]*Zone
 	table picker // nil: nothing is steered, or pending
+	// generation tells states apart that have different tables.
+	generation uint64
 	// pending is true as long as a table is expected and not there: any name may be steered,
 	// so that nothing may be denied.
 	pending bool
@@ -55,7 +58,7 @@ func newState(zones []*Zone, table picker, draws Drawer) *state {
 // withTable returns a state with another table.
 func (st *state) withTable(table picker) *state {
 	next := *st
-	next.table = table
+	next.table, next.generation = table, st.generation+1
 	var hosts []string
 	if table != nil {
 		hosts = table.Hosts()

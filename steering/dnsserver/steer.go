@@ -15,17 +15,12 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	if f.node.has(a.q.qtype) && !addressType(a.q.qtype) {
 		return a.static(z, name, f.node) // TXT, MX, SOA, NS beside addresses
 	}
-	client := a.q.client()
-	d, ok := a.st.table.Pick(steering.Query{
-		Host:   f.owner,
-		Client: client,
-		Draw:   a.st.draws.Next(f.owner, client, a.q.qtype, a.now),
-	})
-	if !ok || d.CNAME == "" && len(d.V4) == 0 && len(d.V6) == 0 {
+	d, scope := a.choose(f.owner)
+	if d == nil || d.CNAME == "" && len(d.V4) == 0 && len(d.V6) == 0 {
 		a.r.empty = true
 		return "", false
 	}
-	a.r.scope = max(a.r.scope, d.Scope)
+	a.r.scope = max(a.r.scope, scope)
 	if len(a.r.picks) == 0 {
 		a.r.first = d
 	}
@@ -55,6 +50,22 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	return "", true
 }
 
+// choose decides for a steered name, and returns the scope of the decision.
+func (a *answerer) choose(host string) (*steering.Decision, uint8) {
+	chooser := a.st.table.Chooser(host)
+	if chooser == nil {
+		return nil, 0
+	}
+	client := a.q.client()
+	at, scope := chooser.At(client)
+	draw := uint64(0)
+	if sequence := at.Sequence(); sequence != 0 {
+		draw = a.st.draws.Next(sequence, client, a.q.qtype, a.now)
+	}
+	d, kept := at.Choose(client, draw)
+	return d, max(scope, kept)
+}
+
 // addressType reports whether a type is answered from a backend's addresses alone.
 func addressType(qtype uint16) bool {
 	return qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeANY
@@ -62,7 +73,7 @@ func addressType(qtype uint16) bool {
 
 // addresses adds the decision's addresses of the family asked for, or its HTTPS record, and
 // returns the type of what it added; none when there is nothing. ANY gets one set (RFC 8482 §4.1).
-func (a *answerer) addresses(hdr dns.RR_Header, d steering.Decision) uint16 {
+func (a *answerer) addresses(hdr dns.RR_Header, d *steering.Decision) uint16 {
 	set := addressSet(hdr, d.V4)
 	switch {
 	case a.q.qtype == dns.TypeAAAA, a.q.qtype == dns.TypeANY && len(set) == 0:
@@ -91,7 +102,7 @@ func addressSet(hdr dns.RR_Header, addrs []netip.Addr) []dns.RR {
 // httpsSet returns the record of a decision's service binding (RFC 9460 §2.1): one in
 // ServiceMode for the name itself. Its hints are the addresses that the same decision gives as A
 // and AAAA, so that the three agree.
-func httpsSet(hdr dns.RR_Header, d steering.Decision) []dns.RR {
+func httpsSet(hdr dns.RR_Header, d *steering.Decision) []dns.RR {
 	h := d.HTTPS
 	if h == nil {
 		return nil

@@ -18,9 +18,9 @@ import (
 
 const (
 	// batchSize is how many packets one system call reads or writes at most.
-	batchSize = 64
-	// packetStride keeps buffers of one batch from falling on the same lines of the cache.
-	packetStride = maxUDPQuery + 2*cacheLine
+	batchSize = 16
+	// packetStride is the room of one query: close together, so that a batch lies on few pages.
+	packetStride = maxUDPQuery + cacheLine
 )
 
 // Coalescing: a worker with at least busyRate packets a second sleeps when it got fewer than
@@ -50,7 +50,8 @@ type batch struct {
 	inVec, outVec   [batchSize]unix.Iovec
 	from            [batchSize]unix.RawSockaddrInet6 // or Inet4, which is smaller
 	control         [batchSize][oobSize]byte
-	in, out         [batchSize * packetStride]byte
+	in              [batchSize * packetStride]byte
+	out             [batchSize * maxPrepared]byte // answers, one behind the other
 
 	n     int           // packets received, or to be written
 	sent  int           // packets written
@@ -293,18 +294,21 @@ func (w *udpWorker) answerBatch() {
 	start := time.Now()
 	b.observe(b.n, start)
 	st, now := s.load(), s.now(start)
-	received, k := b.n, 0
+	received, k, end := b.n, 0, 0
 	for i := range received {
 		from, ok := b.source(i)
 		if !ok {
 			s.metrics.ignored.Add(1)
 			continue
 		}
-		w.answers.out = b.out[i*packetStride:][:maxPrepared]
+		w.answers.out = b.out[end:][:maxPrepared]
 		packet := b.in[i*packetStride:][:b.received[i].len]
 		if out := w.answers.answer(ask{packet: packet, from: from}, st, now); out != nil {
 			b.add(k, i, out)
 			k++
+			if &out[0] == &b.out[end] {
+				end += (len(out) + cacheLine - 1) &^ (cacheLine - 1)
+			}
 		}
 	}
 	w.answers.counters.took(received, time.Since(start))
