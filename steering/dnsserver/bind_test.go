@@ -52,7 +52,7 @@ func TestBadConfigsAreRefused(t *testing.T) {
 		{dnsserver.Config{}, "no address to listen on"},
 		{dnsserver.Config{Listen: []string{"127.0.0.1"}}, "want IP:PORT"},
 		{dnsserver.Config{Listen: []string{"localhost:53"}}, `"localhost" is not an IP address`},
-		{dnsserver.Config{Listen: local, UDPSize: 100}, "not between 512 and 4096"},
+		{dnsserver.Config{Listen: local, UDPSize: 100}, "not between 512 and 1232"},
 		{dnsserver.Config{Listen: local, MaxTCP: -1}, "negative limit"},
 		{dnsserver.Config{Listen: local, Table: pointer(nil).Load}, "a table needs draws"},
 		{dnsserver.Config{Listen: local, Registerer: reg}, "registering metrics"},

@@ -31,13 +31,14 @@ import (
 
 // Defaults of Config.
 const (
-	defaultUDPSize = 1232 // RFC 9715 §3.1: fits any path without fragments
+	defaultUDPSize = maxUDPSize
 	defaultTCPIdle = 10 * time.Second
 	defaultMaxTCP  = 1000
 )
 
 // Limits of Config.
 const (
+	maxUDPSize  = 1232 // RFC 9715 §3.1: fits any path without fragments
 	maxWorkers  = 1024
 	maxCoalesce = time.Millisecond
 )
@@ -64,7 +65,7 @@ type Config struct {
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil: they are not registered.
 	Registerer prometheus.Registerer
-	// UDPSize bounds answers over UDP, in bytes from 512 to 4096; 0: 1232.
+	// UDPSize bounds answers over UDP, in bytes from 512 to 1232; 0: 1232.
 	UDPSize uint16
 	// TCPIdle closes a connection on which no whole query comes, or no answer is taken, for so
 	// long; 0: 10 s.
@@ -166,8 +167,8 @@ func (c *Config) complete() error {
 	c.UDPSize = cmp.Or(c.UDPSize, defaultUDPSize)
 	c.TCPIdle = cmp.Or(c.TCPIdle, defaultTCPIdle)
 	c.MaxTCP = cmp.Or(c.MaxTCP, defaultMaxTCP)
-	if c.UDPSize < minUDPSize || c.UDPSize > 4096 {
-		return fmt.Errorf("UDP size of %d bytes is not between 512 and 4096", c.UDPSize)
+	if c.UDPSize < minUDPSize || c.UDPSize > maxUDPSize {
+		return fmt.Errorf("UDP size of %d bytes is not between 512 and 1232", c.UDPSize)
 	}
 	if c.TCPIdle < 0 || c.MaxTCP < 0 {
 		return errors.New("negative limit for TCP")

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// maxUDPQuery bounds a query over UDP; what is longer arrives cut and is malformed.
-	maxUDPQuery = 1232
+	// maxUDPQuery bounds a query over UDP; what is longer arrives cut and is malformed. No more is
+	// ever announced to clients.
+	maxUDPQuery = maxUDPSize
 	// receiveBuffer is asked of the system for each UDP socket, which may grant less.
 	receiveBuffer = 1 << 20
 )

@@ -18,7 +18,7 @@ import (
 
 const (
 	// batchSize is how many packets one system call reads or writes at most.
-	batchSize = 16
+	batchSize = 64
 	// packetStride is the room of one query: close together, so that a batch lies on few pages.
 	packetStride = maxUDPQuery + cacheLine
 )
