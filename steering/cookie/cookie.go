@@ -13,12 +13,8 @@ import (
 
 // Lengths in octets (RFC 7873 §4, RFC 9018 §4).
 const (
-	ClientSize = 8                       // of a client cookie
-	Size       = ClientSize + serverSize // of the whole option that Make makes
-
-	serverSize   = 16
-	leastForeign = 8 // other servers' cookies may be so short
-	mostForeign  = 32
+	ClientSize = 8               // of a client cookie
+	Size       = ClientSize + 16 // of the whole option that Make makes
 )
 
 // How a server cookie ages (RFC 9018 §4.3).
@@ -29,12 +25,6 @@ const (
 )
 
 const version = 1
-
-// WellFormed reports whether an option may have so many octets (RFC 7873 §5.2.2).
-func WellFormed(octets int) bool {
-	return octets == ClientSize ||
-		octets >= ClientSize+leastForeign && octets <= ClientSize+mostForeign
-}
 
 // Jar makes cookies with one key, and takes those of several. It is immutable and safe for
 // concurrent use.

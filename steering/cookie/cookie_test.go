@@ -134,14 +134,6 @@ func TestTimesWrapAround(t *testing.T) {
 	}
 }
 
-func TestOptionsHaveTheLengthsOfTheRFC(t *testing.T) {
-	for n := range 60 {
-		if got, want := cookie.WellFormed(n), n == 8 || n >= 16 && n <= 40; got != want {
-			t.Errorf("%d octets: %t", n, got)
-		}
-	}
-}
-
 func TestNoRenderingShowsAKey(t *testing.T) {
 	const canary = "00112233445566778899aabbccddeeff"
 	k := key(t, canary)
