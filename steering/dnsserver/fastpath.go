@@ -26,6 +26,7 @@ type responder struct {
 	proven  bool // the client's address is not forged: TCP, or a valid server cookie
 	verdict cookie.Verdict
 	cookie  [cookie.Size]byte // goes back, unless there was none
+	more    wire.Options      // where the options of an answer are put together
 }
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
@@ -93,14 +94,16 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 // fit.
 func (w *responder) write(a *wire.Answer, in *ask, scope uint8) int {
 	q, t := &w.query, &w.s.terms
-	limit := t.limit(in, q.Limit(t.udpSize), q.DO, w.proven)
-	var opt wire.OPT
-	if q.EDNS {
-		t.opt(&opt, in, q.Wants, q.Name())
-		opt.DO, opt.Subnet, opt.Cookie, opt.Error = q.DO, q.Subnet, w.ownCookie(), a.Why()
-		if q.Client.IsValid() {
-			opt.Scope = scope
-		}
+	limit := t.limit(in, q.Limit(t.udpSize), q.Type, q.DO, w.proven)
+	opt := wire.OPT{UDPSize: t.udpSize, DO: q.DO, Subnet: q.Subnet}
+	if q.Client.IsValid() {
+		opt.Scope = scope
+	}
+	if q.EDNS && (w.verdict != cookie.None || q.Wants != wire.Wants{} || t.agent != nil ||
+		a.Why() != nil) {
+		w.more = wire.Options{Cookie: w.ownCookie(), Error: a.Why()}
+		t.more(&w.more, in, q.Wants, q.Name())
+		opt.More = &w.more
 	}
 	return a.Write(w.out, in.packet, q, limit, &opt)
 }

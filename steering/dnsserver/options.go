@@ -16,10 +16,10 @@ const (
 	// paddingBlock is what answers over encrypted transports are padded to a multiple of
 	// (RFC 8467 §4.1).
 	paddingBlock = 468
-	// unboundedAnswer is the size up to which an answer is not cut, however small its query is:
-	// eight AAAA records (224 octets) and OPT behind a name of up to 36 octets. At four times a
-	// query of 30 to 45 octets, five addresses would be too many.
-	unboundedAnswer = 288
+	// smallAnswer is the size up to which answers about addresses are not cut, however small the
+	// query: eight AAAA records (224 octets) and OPT behind a name of up to 36 octets. At four
+	// times a query of 30 octets there would be room for five A or three AAAA records.
+	smallAnswer = 288
 )
 
 // terms are what every answer depends on beside query and state. They are immutable.
@@ -67,7 +67,7 @@ func newTerms(c Config) (terms, error) {
 
 // Amplification bounds how many times the octets of its query an answer over UDP may have, as
 // long as nothing proves that the query's address is not forged; 0: no bound. Answers of up to 288
-// octets are not cut.
+// octets to queries for A, AAAA and HTTPS are not cut.
 type Amplification struct {
 	Unsigned int // for queries without DO
 	Signed   int // for queries with DO
@@ -75,7 +75,7 @@ type Amplification struct {
 
 // limit returns the most octets of an answer, when size is the most that the client takes over
 // UDP.
-func (t *terms) limit(in *ask, size int, do, proven bool) int {
+func (t *terms) limit(in *ask, size int, qtype uint16, do, proven bool) int {
 	if in.tcp {
 		return dns.MaxMsgSize
 	}
@@ -86,13 +86,17 @@ func (t *terms) limit(in *ask, size int, do, proven bool) int {
 	if proven || most == 0 {
 		return size
 	}
-	return min(size, max(most*len(in.packet), unboundedAnswer))
+	most *= len(in.packet)
+	if most < smallAnswer &&
+		(qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeHTTPS) {
+		most = smallAnswer
+	}
+	return min(size, most)
 }
 
-// opt fills in the OPT record of an answer about a name, which is on the wire and in lower case,
-// as far as it depends on what the query wants and how it came.
-func (t *terms) opt(o *wire.OPT, in *ask, wants wire.Wants, name []byte) {
-	o.UDPSize = t.udpSize
+// more fills in the options of an answer about a name, which is on the wire and in lower case, as
+// far as they depend on what the query wants and how it came.
+func (t *terms) more(o *wire.Options, in *ask, wants wire.Wants, name []byte) {
 	if wants.NSID {
 		o.NSID = t.nsid
 	}
@@ -115,7 +119,7 @@ func belongs(name, apex []byte) bool {
 	return bytes.Equal(name, apex)
 }
 
-// opt is terms.opt for the ordinary path, with all that the answer says itself; nil without EDNS.
+// opt returns the OPT record of an answer on the ordinary path; nil without EDNS.
 func (q *query) opt(t *terms, in *ask, r *response, cookie []byte) *wire.OPT {
 	if !q.edns.present {
 		return nil
@@ -124,8 +128,8 @@ func (q *query) opt(t *terms, in *ask, r *response, cookie []byte) *wire.OPT {
 	if r.msg.Rcode == dns.RcodeBadVers {
 		return o // what the options of another version mean is not known (RFC 6891 §6.1.3)
 	}
-	t.opt(o, in, q.edns.wants, lowered(q.asked))
-	o.Cookie, o.Error = cookie, r.why
+	o.More = &wire.Options{Cookie: cookie, Error: r.why}
+	t.more(o.More, in, q.edns.wants, lowered(q.asked))
 	if r.msg.Rcode != dns.RcodeFormatError && q.edns.subnet.present {
 		o.Subnet = q.edns.subnet.raw
 		if q.edns.subnet.usable() {

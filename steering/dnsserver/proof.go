@@ -14,9 +14,12 @@ import (
 // answer is made.
 func (w *responder) prove(option []byte, in *ask, now time.Time) {
 	w.proven, w.verdict = in.tcp, cookie.None
-	if len(option) == 0 {
-		return
+	if len(option) > 0 {
+		w.check(option, in, now)
 	}
+}
+
+func (w *responder) check(option []byte, in *ask, now time.Time) {
 	jar := w.s.jar.Load()
 	if jar == nil {
 		return // cookies are off: the option is one that we don't know
@@ -50,8 +53,8 @@ func (w *responder) badCookie(in ask, now time.Time) []byte {
 	}
 	r := &response{}
 	r.msg.Rcode = dns.RcodeBadCookie
-	o := &wire.OPT{UDPSize: w.s.terms.udpSize, DO: q.edns.do, Cookie: w.ownCookie(),
-		Rcode: dns.RcodeBadCookie >> 4}
+	o := &wire.OPT{UDPSize: w.s.terms.udpSize, DO: q.edns.do, Rcode: dns.RcodeBadCookie >> 4,
+		More: &wire.Options{Cookie: w.ownCookie()}}
 	out, _, err := pack(&q, r, dns.MaxMsgSize, o)
 	if err != nil {
 		return nil

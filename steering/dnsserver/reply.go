@@ -65,7 +65,7 @@ func (t *terms) respond(learn func(*query, *response), q *query, v verdict, in a
 	t.identify(q, r)
 	learn(q, r)
 	size := udpLimit(q, t.udpSize)
-	limit := t.limit(&in, size, q.edns.do, p.proven)
+	limit := t.limit(&in, size, q.qtype, q.edns.do, p.proven)
 	out, truncated, err := pack(q, r, limit, q.opt(t, &in, r, p.cookie))
 	if err != nil {
 		return nil, outcome{}, fmt.Errorf("packing the answer for %q: %w", q.name, err)

@@ -145,7 +145,7 @@ func TestOnlyDenialsThatCanMoveAreTaken(t *testing.T) {
 func TestAnAnswersOptionsStandInOneOrder(t *testing.T) {
 	a, _ := wire.NewAnswer(packet(t, address))
 	query := withOPT + question + opt + "0000"
-	o := wire.OPT{UDPSize: 1232, Cookie: []byte("COOKIE"), NSID: []byte("ns"), KeepAlive: 100,
+	more := &wire.Options{Cookie: []byte("COOKIE"), NSID: []byte("ns"), KeepAlive: 100,
 		Agent: []byte("\x01a\x00"), Error: &wire.Error{Code: 20, Text: "hi"}}
 	plain := tight("beef 8500 0001 0001 0000 0001" + question +
 		"c00c 0001 0001 0000003c 0004 c0000201 00 0029 04d0 00000000")
@@ -165,8 +165,8 @@ func TestAnAnswersOptionsStandInOneOrder(t *testing.T) {
 			strings.Repeat("00", 6)},
 		"no room for padding": {99, 100, whole},
 	} {
-		o.Block = c.block
-		got := write(t, a, query, c.limit, o)
+		more.Block = c.block
+		got := write(t, a, query, c.limit, wire.OPT{UDPSize: 1232, More: more})
 		if got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", about, got, c.want)
 		}

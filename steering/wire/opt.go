@@ -27,8 +27,7 @@ type Error struct {
 	Text string
 }
 
-// OPT is the OPT record of an answer. Options whose field is empty are not in it. An answer over
-// its limit can do without Agent and Error.
+// OPT is the OPT record of an answer. Options whose field is empty are not in it.
 type OPT struct {
 	// UDPSize is announced as the largest query that the server takes over UDP.
 	UDPSize uint16
@@ -36,16 +35,22 @@ type OPT struct {
 	Rcode uint8
 	DO    bool // as it was asked (RFC 3225 §3)
 	// Scope is the prefix length for which the answer holds (RFC 7871 §7.2.1).
-	Scope uint8
+	Scope  uint8
+	Subnet []byte // the client subnet as it was asked; Scope takes the place of its fourth octet
+	// More holds all other options; nil: there are none, as in most answers.
+	More *Options
+}
+
+// Options are options of an answer. One over its limit can do without Agent and Error.
+type Options struct {
+	Cookie []byte
+	NSID   []byte
 	// KeepAlive is how long an idle connection stays open, in units of 100 ms (RFC 7828 §3.1).
 	KeepAlive uint16
 	// Block pads the message to a multiple of so many octets (RFC 8467 §4.1).
-	Block  int
-	Subnet []byte // the client subnet as it was asked; Scope takes the place of its fourth octet
-	Cookie []byte
-	NSID   []byte
-	Agent  []byte // the name on the wire of the agent that errors are reported to
-	Error  *Error
+	Block int
+	Agent []byte // the name on the wire of the agent that errors are reported to
+	Error *Error
 
 	lean    bool // without what it can do without
 	padding int  // octets of padding; less than 0: no such option
@@ -54,33 +59,35 @@ type OPT struct {
 // Fit chooses what of the record goes into a message that has so many octets without it, so that
 // it stays within a limit. It returns the size of the whole, and whether it fits.
 func (o *OPT) Fit(size, limit int) (int, bool) {
-	size += optSize + optionSize(o.Subnet) + optionSize(o.Cookie) + optionSize(o.NSID)
-	if o.KeepAlive > 0 {
-		size += optionHead + 2
-	}
-	o.lean, o.padding = false, -1
-	if spare := o.spare(); size+spare <= limit {
-		size += spare
-	} else {
-		o.lean = true
-	}
-	if o.Block > 0 {
-		padded := (size + optionHead + o.Block - 1) / o.Block * o.Block
-		if padded <= limit {
-			o.padding = padded - size - optionHead
-			size = padded
-		}
+	size += optSize + optionSize(o.Subnet)
+	if o.More != nil {
+		size = o.More.fit(size, limit)
 	}
 	return size, size <= limit
 }
 
-// spare returns the size of what the record can do without.
-func (o *OPT) spare() int {
-	n := optionSize(o.Agent)
-	if o.Error != nil {
-		n += optionHead + 2 + len(o.Error.Text)
+func (o *Options) fit(size, limit int) int {
+	size += optionSize(o.Cookie) + optionSize(o.NSID)
+	if o.KeepAlive > 0 {
+		size += optionHead + 2
 	}
-	return n
+	spare := optionSize(o.Agent)
+	if o.Error != nil {
+		spare += optionHead + 2 + len(o.Error.Text)
+	}
+	o.lean, o.padding = size+spare > limit, -1
+	if !o.lean {
+		size += spare
+	}
+	if o.Block == 0 {
+		return size
+	}
+	padded := (size + optionHead + o.Block - 1) / o.Block * o.Block
+	if padded > limit {
+		return size
+	}
+	o.padding = padded - size - optionHead
+	return padded
 }
 
 func optionSize(data []byte) int {
@@ -104,14 +111,17 @@ func (o *OPT) Write(message []byte, off int) {
 	}
 	binary.BigEndian.PutUint16(rr[9:], uint16(len(rr)-optSize))
 	rr = rr[optSize:]
-	if len(rr) == 0 {
-		return
-	}
 	if len(o.Subnet) > 0 {
 		scope := &rr[optionHead+3]
 		rr = option(rr, optionSubnet, o.Subnet)
 		*scope = o.Scope
 	}
+	if o.More != nil {
+		o.More.write(rr)
+	}
+}
+
+func (o *Options) write(rr []byte) {
 	rr = option(rr, optionCookie, o.Cookie)
 	rr = option(rr, optionNSID, o.NSID)
 	if o.KeepAlive > 0 {
