@@ -135,8 +135,9 @@ func TestNoAnswerOfTheLoadTestAmplifies(t *testing.T) {
 							continue
 						}
 						cut++
+						chain := strings.HasPrefix(name, "alias") // of up to three signed names
 						if policy == nil || slices.Contains(ordinary, qtype) &&
-							(edns != "DO" || !policy.NSEC3) {
+							(edns != "DO" || !policy.NSEC3 && !chain) {
 							t.Errorf("%s %s, EDNS %s: cut", name, dns.Type(qtype), edns)
 						}
 					}
