@@ -26,7 +26,6 @@ type responder struct {
 	proven  bool // the client's address is not forged: TCP, or a valid server cookie
 	verdict cookie.Verdict
 	cookie  [cookie.Size]byte // goes back, unless there was none
-	more    wire.Options      // where the options of an answer are put together
 }
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
@@ -95,16 +94,20 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 func (w *responder) write(a *wire.Answer, in *ask, scope uint8) int {
 	q, t := &w.query, &w.s.terms
 	limit := t.limit(in, q.Limit(t.udpSize), q.Type, q.DO, w.proven)
+	if !q.EDNS {
+		return a.Write(w.out, in.packet, q, limit, nil)
+	}
 	opt := wire.OPT{UDPSize: t.udpSize, DO: q.DO, Subnet: q.Subnet}
 	if q.Client.IsValid() {
 		opt.Scope = scope
 	}
-	if q.EDNS && (w.verdict != cookie.None || q.Wants != wire.Wants{} || t.agent != nil ||
-		a.Why() != nil) {
-		w.more = wire.Options{Cookie: w.ownCookie(), Error: a.Why()}
-		t.more(&w.more, in, q.Wants, q.Name())
-		opt.More = &w.more
+	why := a.Why()
+	if w.verdict == cookie.None && q.Wants == (wire.Wants{}) && t.agent == nil && why == nil {
+		return a.Write(w.out, in.packet, q, limit, &opt)
 	}
+	more := wire.Options{Cookie: w.ownCookie(), Error: why}
+	t.more(&more, in, q.Wants, q.Name())
+	opt.More = &more
 	return a.Write(w.out, in.packet, q, limit, &opt)
 }
 
