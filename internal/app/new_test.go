@@ -152,8 +152,9 @@ func TestRolesSelectWhatRuns(t *testing.T) {
 		dns, edge, admin bool
 	}{
 		"[dns, probe, edge, admin]": {[][]string{{"the nameserver"}, {"the edge", "the admin API"},
-			{"the drills", "the reloads", "the probes"}, keeping()}, true, true, true},
-		"[dns]":  {[][]string{{"the nameserver"}, nil, {"the drills", "the reloads"}, keeping()}, true, false, false},
+			{"the drills", "the reloads", "the probes"}, answering()}, true, true, true},
+		"[dns]": {[][]string{{"the nameserver"}, nil, {"the drills", "the reloads"}, answering()},
+			true, false, false},
 		"[edge]": {[][]string{nil, {"the edge"}, {"the drills", "the reloads"}, keeping()}, false, true, false},
 		"[probe, admin]": {[][]string{nil, {"the admin API"}, {"the drills", "the reloads", "the probes"},
 			keeping()}, false, false, true},
@@ -177,6 +178,8 @@ func TestRolesSelectWhatRuns(t *testing.T) {
 		})
 	}
 }
+
+func answering() []string { return append(keeping(), "the cookie secrets") }
 
 func keeping() []string {
 	return []string{"the health tracker", "the country data", "the engine", "the overrides",

@@ -31,6 +31,7 @@ func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared := *c
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
 	shared.DNS.Listen, shared.DNS.UDPWorkers, shared.DNS.Coalesce = nil, 0, 0
+	shared.DNS.NSID = ""
 	shared.Edge.Listen, shared.Admin = nil, config.Admin{}
 	shared.Log, shared.Store = config.Log{}, config.Store{}
 	shared.Zones = slices.Clone(c.Zones)
@@ -127,6 +128,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		_ = p.purge.SetTargets(old.purges) // likewise
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	p.takeCookies(next.config)
 	p.tracker.SetBackends(in.backends, in.rules)
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)
@@ -157,6 +159,13 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
 		{"dns.udp_workers", a.DNS.UDPWorkers, b.DNS.UDPWorkers},
 		{"dns.coalesce", a.DNS.Coalesce, b.DNS.Coalesce},
+		{"dns.nsid", a.DNS.NSID, b.DNS.NSID}, {"dns.version", a.DNS.Version, b.DNS.Version},
+		{"dns.report_agent", a.DNS.ReportAgent, b.DNS.ReportAgent},
+		{"dns.amplification", a.DNS.Amplification, b.DNS.Amplification},
+		{"dns.cookies.enabled", a.DNS.Cookies.Enabled, b.DNS.Cookies.Enabled},
+		{"dns.cookies.lifetime", a.DNS.Cookies.Lifetime, b.DNS.Cookies.Lifetime},
+		{"dns.cookies.secret_file (from none, or to none)", a.DNS.Cookies.Secret.IsZero(),
+			b.DNS.Cookies.Secret.IsZero()},
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},

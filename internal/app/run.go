@@ -123,5 +123,8 @@ func (p *parts) stages(a *App) []stage {
 		{"the engine", p.engine.Run}, {"the overrides", p.book.Run}, {"the audit log", p.audit.Run},
 		{"the purges", p.purge.Run}, {"the state keeper", a.keepState},
 	}}
+	if p.cookies != nil {
+		keep.runs = append(keep.runs, named{"the cookie secrets", p.cookies.Run})
+	}
 	return []stage{front, serve, decide, keep}
 }

@@ -48,6 +48,7 @@ type parts struct {
 	engine    *steering.Engine
 	drills    *drill.Runner
 	dns       *dnsserver.Server
+	cookies   *cookieKeeper // nil: there are none, or their secrets are given
 	edge      *edge.Server
 	purge     *purge.Service
 	admin     *admin.Server
@@ -211,11 +212,14 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		}
 		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
 			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
-			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce})
+			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce,
+			NSID: c.DNS.NSID, Version: c.DNS.Version, ReportAgent: c.DNS.ReportAgent,
+			Amplification: dnsserver.Amplification(c.DNS.Amplification)})
 		if err != nil {
 			return fmt.Errorf("dns.listen: %w", err)
 		}
 		a.closers.push(p.dns.Close)
+		p.keepCookies(c, a.log)
 	}
 	if c.HasRole(config.RoleEdge) && len(c.Edge.Sites) > 0 {
 		p.edge, err = edge.New(edge.Config{Listen: c.Edge.Listen, Memory: int64(c.Edge.Memory),

@@ -121,6 +121,50 @@ type DNS struct {
 	// queries at a time sleeps before it reads the next ones. One wake-up then serves several,
 	// which saves CPU time and adds as much to an answer's latency at most; 0s: it never sleeps.
 	Coalesce time.Duration `koanf:"coalesce" min:"0s" max:"1ms"`
+	// NSID tells resolvers that ask which node answered (RFC 5001), at most 64 octets; it also
+	// answers id.server in class CH. Left out: nobody is told.
+	NSID string `koanf:"nsid"`
+	// Version answers version.bind in class CH, at most 255 octets; left out: that is refused.
+	Version string `koanf:"version"`
+	// ReportAgent is the name to which resolvers report what is wrong with our answers, such as a
+	// broken signature (RFC 9567); left out: none is named.
+	ReportAgent string `koanf:"report_agent" syntax:"hostname"`
+	// Cookies are DNS cookies (RFC 7873).
+	Cookies Cookies `koanf:"cookies"`
+	// Amplification bounds answers to addresses that may be forged.
+	Amplification Amplification `koanf:"amplification"`
+}
+
+// Cookies are DNS cookies (RFC 7873, RFC 9018): a client that sends one back has proven its
+// address. Their secrets are random and replaced by themselves, over all nodes that share a
+// store, unless they are given.
+type Cookies struct {
+	// Enabled answers cookies; false ignores them.
+	Enabled bool `koanf:"enabled"`
+	// Lifetime is how long one secret makes cookies, unless it is given.
+	Lifetime time.Duration `koanf:"lifetime" min:"1h" max:"720h"`
+	// SecretFile names a file that holds the secret, 32 hexadecimal digits, the same on all nodes.
+	SecretFile string `koanf:"secret_file" secret:"secret"`
+	// SecretEnv names an environment variable that holds the secret.
+	SecretEnv string `koanf:"secret_env" secret:"secret"`
+	// PreviousSecretFile names a file that holds one more secret, whose cookies are taken too:
+	// the one before, or the next one while not all nodes have it.
+	PreviousSecretFile string `koanf:"previous_secret_file" secret:"previous_secret"`
+	// PreviousSecretEnv names an environment variable that holds the previous secret.
+	PreviousSecretEnv string `koanf:"previous_secret_env" secret:"previous_secret"`
+
+	// Secret and Previous are read by Load; zero when none is given.
+	Secret   secret.String `koanf:"-"`
+	Previous secret.String `koanf:"-"`
+}
+
+// Amplification bounds how many times the octets of its query an answer over UDP may have, unless
+// a cookie proves the client's address. A larger one sends the client to TCP.
+type Amplification struct {
+	// Unsigned is the bound for queries without the DO bit; 0: none.
+	Unsigned int `koanf:"unsigned" min:"0" max:"1000"`
+	// Signed is the bound for queries with it, whose answers have signatures; 0: none.
+	Signed int `koanf:"signed" min:"0" max:"1000"`
 }
 
 // Probing holds the defaults of every backend's probe, and the budget.

@@ -25,6 +25,10 @@ func defaults() []defaultValue {
 		// Loopback and high ports: a first run needs no root and exposes nothing.
 		{"dns.listen", "127.0.0.1:5300"},
 		{"dns.coalesce", "200us"},
+		{"dns.cookies.enabled", "true"},
+		{"dns.cookies.lifetime", "24h"},
+		{"dns.amplification.unsigned", "4"},
+		{"dns.amplification.signed", "12"},
 		{"edge.listen", "127.0.0.1:8080"},
 		{"admin.listen", "127.0.0.1:8053"},
 

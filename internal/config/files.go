@@ -34,6 +34,7 @@ func (l *loader) files(cfg *Config) {
 			l.authorities("store.redis.tls.ca_file", &r.TLS.CAFile)
 		}
 	}
+	l.cookies(&cfg.DNS.Cookies)
 	for i := range cfg.Zones {
 		if d := cfg.Zones[i].DNSSEC; d != nil {
 			l.absolute(&d.KeyDir)

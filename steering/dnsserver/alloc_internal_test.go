@@ -12,6 +12,8 @@ import (
 func TestTheFastPathAllocatesNothing(t *testing.T) {
 	w := newTwin(t, func(Drawer) *state { return realState(t, steering.NewDraws(1), 1) })
 	w.fast.out = make([]byte, maxPrepared)
+	w.fast.s.terms = fullTerms(t)
+	w.fast.s.SetCookies(testJar())
 	for name, packet := range commonQueries(t) {
 		in, now := ask{packet: packet, from: clients[0]}, time.Unix(1e9, 0)
 		for range 1000 { // every backend is picked, and then known

@@ -6,6 +6,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pointsman/steering"
+	"pointsman/steering/wire"
 )
 
 // response is an answer before it is packed. Every name in it is canonical; packing puts the
@@ -19,6 +20,8 @@ type response struct {
 	first    *steering.Decision // of the first of picks
 	// empty is true when a steered name had no answer, which the table must never let happen.
 	empty bool
+	// why is the Extended DNS Error of the answer; nil: none.
+	why *wire.Error
 }
 
 // pick is a backend that an answer names.
@@ -28,38 +31,41 @@ type pick struct{ host, backend string }
 // draws are its only source of randomness.
 func answer(q *query, st *state, now time.Time) *response {
 	r := &response{}
-	r.msg.Rcode = refusal(q)
+	r.msg.Rcode, r.why = refusal(q)
 	if r.msg.Rcode != dns.RcodeSuccess {
 		return r
 	}
 	a := answerer{q: q, st: st, now: now, r: r}
 	if !a.resolve() {
-		*r = response{empty: r.empty}
+		*r = response{empty: r.empty, why: r.why}
 		r.msg.Rcode = dns.RcodeServerFailure
 	}
 	return r
 }
 
+// typeNXNAME stands in NSEC records alone (RFC 9824 §3.4).
+const typeNXNAME = 128
+
 // refusal returns the code with which a query is turned away before any zone is looked at, or
-// success.
-func refusal(q *query) int {
+// success, and why.
+func refusal(q *query) (int, *wire.Error) {
 	switch {
 	case q.edns.present && q.edns.version > 0:
-		return dns.RcodeBadVers // RFC 6891 §6.1.3
-	case q.edns.subnet.bad:
-		return dns.RcodeFormatError // RFC 7871 §7.2.1
+		return dns.RcodeBadVers, nil // RFC 6891 §6.1.3
+	case q.edns.subnet.bad, q.edns.cookie.bad:
+		return dns.RcodeFormatError, nil // RFC 7871 §7.2.1, RFC 7873 §5.2.2
 	case q.opcode != dns.OpcodeQuery, q.qclass != dns.ClassINET:
-		return dns.RcodeRefused
+		return dns.RcodeRefused, whyUnsupported()
 	}
 	switch q.qtype {
 	case dns.TypeAXFR, dns.TypeIXFR:
-		return dns.RcodeRefused
+		return dns.RcodeRefused, whyUnsupported()
 	case dns.TypeMAILA, dns.TypeMAILB:
-		return dns.RcodeNotImplemented
-	case dns.TypeOPT, dns.TypeTSIG, dns.TypeTKEY:
-		return dns.RcodeFormatError
+		return dns.RcodeNotImplemented, whyUnsupported()
+	case dns.TypeOPT, dns.TypeTSIG, dns.TypeTKEY, typeNXNAME:
+		return dns.RcodeFormatError, whyNoType()
 	}
-	return dns.RcodeSuccess
+	return dns.RcodeSuccess, nil
 }
 
 // answerer builds one response.
@@ -79,7 +85,7 @@ func (a *answerer) resolve() bool {
 		z := a.st.zoneFor(name, a.q.qtype)
 		if z == nil {
 			if len(a.r.msg.Answer) == 0 {
-				a.r.msg.Rcode = dns.RcodeRefused
+				a.r.msg.Rcode, a.r.why = dns.RcodeRefused, whyForeign()
 			}
 			return true
 		}
@@ -92,6 +98,7 @@ func (a *answerer) resolve() bool {
 		}
 		name = next
 	}
+	a.r.why = whyOther("alias chain")
 	return false
 }
 
@@ -105,7 +112,7 @@ func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
 	a.r.msg.Authoritative = true
 	switch {
 	case a.st.pending && (f.kind == foundNone || f.owner != name && f.kind == foundName):
-		a.r.empty = true // the name may be a steered one
+		a.r.empty, a.r.why = true, whyNotReady() // the name may be a steered one
 		return "", false
 	case f.kind == foundDNAME:
 		return a.rename(name, f), true
@@ -137,9 +144,12 @@ func (a *answerer) static(z *Zone, name string, n *node) (next string, ok bool) 
 		rrs = n.sets[0].rrs // one set is enough of an answer (RFC 8482 §4.1)
 	}
 	if len(rrs) == 0 {
-		a.r.empty = a.st.pending
+		if a.st.pending {
+			a.r.empty, a.r.why = true, whyNotReady()
+			return "", false
+		}
 		a.deny(z, maxTTLSeconds)
-		return "", !a.st.pending
+		return "", true
 	}
 	a.add(name, rrs)
 	return "", true

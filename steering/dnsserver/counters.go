@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pointsman/steering/cookie"
 )
 
 // cacheLine keeps what different cores write apart.
@@ -24,6 +26,7 @@ type counters struct {
 	queries   [len(protoLabels)][len(typeLabels)][len(rcodeLabels)]atomic.Uint64
 	durations [len(durationBuckets) + 1]atomic.Uint64
 	duration  atomic.Uint64 // the sum, in nanoseconds
+	cookies   [len(cookieLabels)]atomic.Uint64
 	_         [cacheLine]byte
 }
 
@@ -33,6 +36,13 @@ func (c *counters) answered(qtype uint16, rcode int, tcp bool) {
 		proto = 1
 	}
 	c.queries[proto][typeIndex(qtype)][rcodeIndex(rcode)].Add(1)
+}
+
+// cookie counts a query by what its cookie was worth.
+func (c *counters) cookie(v cookie.Verdict) {
+	if v != cookie.None {
+		c.cookies[v-1].Add(1)
+	}
 }
 
 // took counts packets that were answered together, each within so much time.

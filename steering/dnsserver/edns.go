@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/miekg/dns"
+
+	"pointsman/steering/wire"
 )
 
 // edns is what a query's OPT record says (RFC 6891 §6.1.2).
@@ -14,6 +16,22 @@ type edns struct {
 	version uint8
 	do      bool
 	subnet  subnet
+	cookie  clientCookie
+	wants   wire.Wants
+}
+
+// clientCookie is the COOKIE option (RFC 7873 §4); the first one counts (§5.2).
+type clientCookie struct {
+	present bool
+	bad     bool   // FORMERR
+	raw     []byte // nil when it is bad
+}
+
+func (c *clientCookie) read(raw []byte) {
+	c.present, c.bad = true, !wire.CookieLength(len(raw))
+	if !c.bad {
+		c.raw = raw
+	}
 }
 
 // read takes in an OPT record from its type field on. Unknown options are ignored
@@ -31,12 +49,26 @@ func (e *edns) read(rr []byte) bool {
 		if len(opts) < 4+n {
 			return false
 		}
-		if code == dns.EDNS0SUBNET && !e.subnet.present {
-			e.subnet.read(opts[4 : 4+n])
-		}
+		e.option(code, opts[4:4+n])
 		opts = opts[4+n:]
 	}
 	return true
+}
+
+// option takes in one option.
+func (e *edns) option(code uint16, data []byte) {
+	switch {
+	case code == dns.EDNS0SUBNET && !e.subnet.present:
+		e.subnet.read(data)
+	case code == dns.EDNS0COOKIE && !e.cookie.present:
+		e.cookie.read(data)
+	case code == dns.EDNS0NSID:
+		e.wants.NSID = true
+	case code == dns.EDNS0TCPKEEPALIVE:
+		e.wants.KeepAlive = true
+	case code == dns.EDNS0PADDING:
+		e.wants.Padding = true
+	}
 }
 
 // subnet is the client subnet option (RFC 7871 §6).
@@ -84,20 +116,4 @@ func (s *subnet) read(raw []byte) {
 	}
 	s.prefix = netip.PrefixFrom(addr, bits)
 	s.bad = s.prefix.Masked() != s.prefix
-}
-
-// opt builds the OPT record of an answer. The client subnet comes back with the scope for which
-// the answer holds (RFC 7871 §7.2.1); DO comes back as it was (RFC 3225 §3).
-func (e *edns) opt(udpSize uint16, scope uint8, withSubnet bool) *dns.OPT {
-	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: udpSize}}
-	opt.SetDo(e.do)
-	if withSubnet && e.subnet.present {
-		raw := append([]byte(nil), e.subnet.raw...)
-		raw[3] = 0
-		if e.subnet.usable() {
-			raw[3] = scope
-		}
-		opt.Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: raw}}
-	}
-	return opt
 }

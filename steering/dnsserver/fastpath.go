@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pointsman/steering/cookie"
 	"pointsman/steering/wire"
 )
 
@@ -19,6 +20,11 @@ type responder struct {
 	shard    int // of the counts of picks
 	query    wire.Query
 	out      []byte // where answers from the memo are written
+
+	// What prove found about the packet in hand.
+	proven  bool // the client's address is not forged: TCP, or a valid server cookie
+	verdict cookie.Verdict
+	cookie  [cookie.Size]byte // goes back, unless there was none
 }
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
@@ -52,14 +58,15 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 	if st.memo == nil || !q.Read(in.packet) {
 		return 0, place{}
 	}
+	w.prove(q.Cookie, &in, now)
 	e, p := st.memo.find(q)
 	if e == nil {
 		return 0, p
 	}
-	a, opt := e.answer, wire.Options{UDPSize: w.s.cfg.UDPSize}
+	a, scope := e.answer, uint8(0)
 	var v *variant
 	if a == nil {
-		if v, opt.Scope = w.pick(e, in.from, st, &p, now); v == nil {
+		if v, scope = w.pick(e, in.from, st, &p, now); v == nil {
 			return 0, p
 		}
 		a = v.answer
@@ -68,20 +75,39 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 		p.at = nil // nothing new can be learned
 		return 0, p
 	}
-	opt.Limit = dns.MaxMsgSize
-	if !in.tcp {
-		opt.Limit = q.Limit(w.s.cfg.UDPSize)
-	}
-	n := a.Write(w.out, in.packet, q, opt)
+	n := w.write(a, &in, scope)
 	if n == 0 {
 		p.at = nil
 		return 0, p
 	}
 	w.counters.answered(q.Type, a.Rcode(), in.tcp)
+	w.counters.cookie(w.verdict)
 	if v != nil {
 		v.count.add(w.shard)
 	}
 	return n, p
+}
+
+// write writes a prepared answer to the query in hand, and returns its length; 0 when it doesn't
+// fit.
+func (w *responder) write(a *wire.Answer, in *ask, scope uint8) int {
+	q, t := &w.query, &w.s.terms
+	limit := t.limit(in, q.Limit(t.udpSize), q.Type, q.DO, w.proven)
+	if !q.EDNS {
+		return a.Write(w.out, in.packet, q, limit, nil)
+	}
+	opt := wire.OPT{UDPSize: t.udpSize, DO: q.DO, Subnet: q.Subnet}
+	if q.Client.IsValid() {
+		opt.Scope = scope
+	}
+	why := a.Why()
+	if w.verdict == cookie.None && q.Wants == (wire.Wants{}) && t.agent == nil && why == nil {
+		return a.Write(w.out, in.packet, q, limit, &opt)
+	}
+	more := wire.Options{Cookie: w.ownCookie(), Error: why}
+	t.more(&more, in, q.Wants, q.Name())
+	opt.More = &more
+	return a.Write(w.out, in.packet, q, limit, &opt)
 }
 
 // now is the time of draws, when the clock shows start.
@@ -137,14 +163,28 @@ func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
 			st.memo.learn(p, q, r, w.s.metrics)
 		}
 	}
-	out, o, err := replyAnd(learn, in, w.s.cfg.UDPSize, st, now)
+	out, o, err := w.reply(learn, in, st, now)
 	if err != nil {
 		w.s.metrics.failed.Add(1)
 		w.s.faults.Do(func() { w.s.log.Error("query not answered", "err", err) })
 		return w.fail(in)
 	}
 	w.s.metrics.record(w.counters, w.shard, o, in.tcp)
+	w.counters.cookie(w.verdict)
 	return out
+}
+
+// reply answers as the function of that name does, on the server's terms and with its cookies.
+func (w *responder) reply(learn func(*query, *response), in ask, st *state, now time.Time) (
+	[]byte, outcome, error,
+) {
+	q, v := parseQuery(in.packet, in.from)
+	var option []byte
+	if v == accepted && q.edns.version == 0 {
+		option = q.edns.cookie.raw
+	}
+	w.prove(option, &in, now)
+	return w.s.terms.respond(learn, &q, v, in, proof{w.proven, w.ownCookie()}, st, now)
 }
 
 // fail answers SERVFAIL to a packet on which the server itself failed.

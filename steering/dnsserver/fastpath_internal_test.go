@@ -18,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"pointsman/internal/secret"
 	"pointsman/steering"
+	"pointsman/steering/cookie"
 )
 
 // salted draws by what it is asked and a salt, so that two paths draw alike.
@@ -34,6 +36,7 @@ func (s salted) Next(sequence uint64, client netip.Prefix, qtype uint16, now tim
 // ordinary one alone.
 type twin struct {
 	fast   *responder
+	slow   *responder
 	with   *state
 	oracle *state
 	salt   uint64
@@ -45,8 +48,9 @@ func newTwin(t testing.TB, st func(Drawer) *state) *twin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{cfg: Config{UDPSize: 1232}, metrics: m, log: slog.New(slog.DiscardHandler)}
-	w := &twin{fast: s.newResponder(1)}
+	s := &Server{cfg: Config{UDPSize: 1232}, metrics: m, log: slog.New(slog.DiscardHandler),
+		terms: terms{udpSize: 1232}}
+	w := &twin{fast: s.newResponder(1), slow: s.newResponder(1)}
 	w.oracle = st(salted{&w.salt})
 	with := *w.oracle
 	with.memo = newMemo(&with, nil)
@@ -54,13 +58,14 @@ func newTwin(t testing.TB, st func(Drawer) *state) *twin {
 	return w
 }
 
-// ask compares the two paths three times, so that what the first learned, the others may copy.
-func (w *twin) ask(t testing.TB, in ask) {
+// ask compares the two paths three times, so that what the first learned, the others may copy. It
+// returns the last answer.
+func (w *twin) ask(t testing.TB, in ask) (out []byte) {
 	t.Helper()
 	now := time.Unix(1e9, 0)
 	for range 3 {
 		w.salt++
-		want, o, err := reply(in, 1232, w.oracle, now)
+		want, o, err := w.slow.reply(func(*query, *response) {}, in, w.oracle, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +74,10 @@ func (w *twin) ask(t testing.TB, in ask) {
 		got := w.fast.answer(in, w.with, now)
 		if !bytes.Equal(before, in.packet) {
 			t.Fatal("the packet was changed")
+		}
+		if w.fast.proven != w.slow.proven || w.fast.verdict != w.slow.verdict {
+			t.Fatalf("packet % x: proven %t and %t, cookie %d and %d", in.packet, w.fast.proven,
+				w.slow.proven, w.fast.verdict, w.slow.verdict)
 		}
 		if !bytes.Equal(got, want) {
 			t.Fatalf("packet % x (%q) from %v, tcp %t:\nfast     % x\nordinary % x", in.packet,
@@ -80,10 +89,12 @@ func (w *twin) ask(t testing.TB, in ask) {
 				t.Fatalf("packet % x was no case for the memo: %+v", in.packet, o)
 			}
 		}
+		out = got
 	}
 	if n := w.fast.s.metrics.panics.Load(); n > 0 {
 		t.Fatalf("packet % x: a panic", in.packet)
 	}
+	return out
 }
 
 // questions makes queries about a state's names, and about others near to them.
@@ -153,17 +164,61 @@ func (q *questions) options(opt *dns.OPT) {
 	if q.IntN(30) == 0 {
 		opt.SetVersion(1)
 	}
+	if q.IntN(30) == 0 {
+		opt.Hdr.Ttl |= 1 << q.IntN(15) // flags that nobody knows
+	}
 	subnets := []string{"00011800c0a801", "00011900c0a80180", "00022000" + "20010db8", "00010000",
 		"00020000", "00000000", "00011800c0a8", "00011700c0a801", "00012000c0a80101",
 		"00011808c0a801", "00026100" + "00000000000000000000ffff80", "00010100" + "80", "0001"}
 	for q.IntN(2) == 0 {
 		code, data := uint16(8), subnets[q.IntN(len(subnets))]
-		if q.IntN(8) == 0 {
-			code, data = uint16(q.IntN(16)), "0102030405060708"
-		}
 		raw, _ := hex.DecodeString(data)
+		switch q.IntN(10) {
+		case 0, 1, 2:
+			code, raw = 10, q.cookie()
+		case 3, 4, 5:
+			code = []uint16{3, 11, 12, 15, 18, 65001, uint16(q.IntN(20))}[q.IntN(7)]
+			raw = make([]byte, []int{0, 0, 2, 8, q.IntN(300)}[q.IntN(5)])
+		}
 		opt.Option = append(opt.Option, &dns.EDNS0_LOCAL{Code: code, Data: raw})
 	}
+}
+
+// cookie makes the data of a cookie option: the client's, one with a server cookie, or anything.
+// Half of the server cookies are for the first of clients.
+func (q *questions) cookie() []byte {
+	raw := make([]byte, q.IntN(45))
+	switch q.IntN(4) {
+	case 0:
+		return raw
+	case 1:
+		return raw[:min(8, len(raw))]
+	}
+	from, jar := clients[q.IntN(2)], testJar()
+	if q.IntN(5) == 0 {
+		jar = cookie.NewJar(cookie.NewKey())
+	}
+	var whole [cookie.Size]byte
+	made := time.Unix(1e9+400-q.Int64N(4200), 0)
+	jar.Make([]byte("a client"), from, made, &whole)
+	return whole[:]
+}
+
+// testJar returns a jar that has the same keys each time.
+func testJar() *cookie.Jar {
+	a, _ := cookie.ParseKey(secret.New("00112233445566778899aabbccddeeff"))
+	b, _ := cookie.ParseKey(secret.New("ffeeddccbbaa99887766554433221100"))
+	return cookie.NewJar(a, b)
+}
+
+// fullTerms are terms with everything that there is.
+func fullTerms(t testing.TB) terms {
+	all, err := newTerms(Config{UDPSize: 1232, NSID: "ns-1", Version: "1", TCPIdle: 10 * time.Second,
+		ReportAgent: "mail.example.test", Amplification: Amplification{Unsigned: 4, Signed: 12}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // mixCase writes half of the letters of the question in upper case.
@@ -185,9 +240,15 @@ func TestTheFastPathAnswersAsTheOrdinaryOneDoes(t *testing.T) {
 		t.Run(about, func(t *testing.T) {
 			w := newTwin(t, st)
 			q := newQuestions(w.oracle, 7)
-			for range 5000 {
+			for i := range 5000 {
+				if i == 2500 { // from here on with all that can be turned on
+					w.fast.s.terms = fullTerms(t)
+					w.fast.s.SetCookies(testJar())
+				}
 				if packet := q.packet(); packet != nil {
-					w.ask(t, ask{packet: packet, from: clients[q.IntN(3)], tcp: q.IntN(4) == 0})
+					tcp := q.IntN(4) == 0
+					w.ask(t, ask{packet: packet, from: clients[q.IntN(3)], tcp: tcp,
+						tls: tcp && q.IntN(2) == 0})
 				}
 			}
 			if w.copied < 2000 {
@@ -269,8 +330,10 @@ func FuzzTheFastPathAnswersAsTheOrdinaryOneDoes(f *testing.F) {
 		f.Add(q.packet(), false)
 	}
 	w := newTwin(f, func(d Drawer) *state { return exampleState(f, d) })
+	w.fast.s.terms = fullTerms(f)
+	w.fast.s.SetCookies(testJar())
 	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
-		w.ask(t, ask{packet: packet, from: clients[0], tcp: tcp})
+		w.ask(t, ask{packet: packet, from: clients[0], tcp: tcp, tls: tcp})
 	})
 }
 
@@ -377,6 +440,26 @@ func plain(t testing.TB, name string, qtype uint16, subnet string) []byte {
 	return packet
 }
 
+// rich packs a query with a valid cookie and all other options.
+func rich(t testing.TB, name string) []byte {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetQuestion(name, dns.TypeA)
+	setSubnet(m, "00011800c0a801")
+	var whole [cookie.Size]byte
+	testJar().Make([]byte("a client"), clients[0], time.Unix(1e9-2000, 0), &whole)
+	o := m.IsEdns0()
+	for code, data := range map[uint16][]byte{3: nil, 10: whole[:], 11: nil, 12: make([]byte, 9),
+		65001: []byte("?")} {
+		o.Option = append(o.Option, &dns.EDNS0_LOCAL{Code: code, Data: data})
+	}
+	packet, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packet
+}
+
 // commonQueries are what the fast path is for.
 func commonQueries(t testing.TB) map[string][]byte {
 	return map[string][]byte{
@@ -387,14 +470,20 @@ func commonQueries(t testing.TB) map[string][]byte {
 		"no such type":     plain(t, "mail.example.test.", dns.TypeTXT, "-"),
 		"no such name":     plain(t, "nx0123456.example.test.", dns.TypeA, "-"),
 		"no such zone":     plain(t, "example.com.", dns.TypeA, "-"),
+		"every option":     rich(t, "w.example.test."),
 	}
 }
 
 func BenchmarkFastPath(b *testing.B) {
 	w := newTwin(b, func(Drawer) *state { return realState(b, steering.NewDraws(1), 1) })
 	w.fast.out = make([]byte, maxPrepared)
+	w.fast.s.SetCookies(testJar())
 	for name, packet := range commonQueries(b) {
 		b.Run(name, func(b *testing.B) {
+			w.fast.s.terms = terms{udpSize: 1232, most: Amplification{Unsigned: 4, Signed: 12}}
+			if name == "every option" {
+				w.fast.s.terms = fullTerms(b)
+			}
 			in, now := ask{packet: packet, from: clients[0]}, time.Unix(1e9, 0)
 			for range 100 {
 				w.fast.answer(in, w.with, now)

@@ -352,6 +352,7 @@ func (m *memo) prepare(p place, q *query, r *response) *entry {
 	if !ok {
 		return e
 	}
+	a.Explain(r.why)
 	encloser := q.asked[len(q.asked)-p.common:]
 	var avoid [2]string
 	for _, rr := range r.msg.Ns {
@@ -399,7 +400,7 @@ func prepack(q *query, r *response) ([]byte, bool) {
 	plain := *q
 	plain.edns = edns{}
 	whole := *r // packing changes it
-	packed, truncated, err := pack(&plain, &whole, maxPrepared, 0)
+	packed, truncated, err := pack(&plain, &whole, maxPrepared, nil)
 	return packed, err == nil && !truncated && len(whole.msg.Extra) == len(r.msg.Extra)
 }
 
@@ -411,12 +412,14 @@ func (m *memo) share(q *query, r *response, common int) *wire.Answer {
 		return nil
 	}
 	if denial, ok := wire.NewDenial(packed, common); ok {
+		denial.Explain(r.why)
 		return m.intern(denial)
 	}
 	a, ok := wire.NewAnswer(packed)
 	if !ok {
 		return nil
 	}
+	a.Explain(r.why)
 	return a
 }
 

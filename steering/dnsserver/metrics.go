@@ -16,6 +16,7 @@ var (
 	rcodeLabels = [...]string{
 		"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS", "other",
 	}
+	cookieLabels = [...]string{"client", "bad", "valid"} // in the order of cookie.Verdict
 )
 
 func typeIndex(qtype uint16) int {
@@ -57,13 +58,13 @@ type metrics struct {
 	counters []*counters // the first is for TCP, the others for one UDP goroutine each
 	answers  sync.Map    // pick → pickCount
 
-	truncated, malformed, ignored, panics, unanswered, failed atomic.Uint64
-	unsent, evicted                                           atomic.Uint64
-	connections                                               atomic.Int64
+	truncated, bounded, malformed, ignored, panics, unanswered, failed atomic.Uint64
+	unsent, evicted                                                    atomic.Uint64
+	connections                                                        atomic.Int64
 
 	scalars []scalar
 
-	queriesDesc, answersDesc, connectionsDesc, durationDesc *prometheus.Desc
+	queriesDesc, answersDesc, cookiesDesc, connectionsDesc, durationDesc *prometheus.Desc
 }
 
 // scalar is a counter without labels.
@@ -88,6 +89,8 @@ func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
 		answersDesc: describe("answers_total",
 			"Answers for steered names, by host and the backend that was picked.",
 			"host", "backend"),
+		cookiesDesc: describe("cookies_total", "Queries with a DNS cookie, by state: client (no "+
+			"server cookie came along), bad (not ours, or too old), valid.", "state"),
 		connectionsDesc: describe("tcp_connections", "TCP connections that are open."),
 		durationDesc: describe("query_duration_seconds",
 			"Time from a packet's arrival in the process to its finished answer, at most: packets "+
@@ -98,6 +101,8 @@ func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
 		n          *atomic.Uint64
 	}{
 		{"truncated_total", "Answers that did not fit and sent the client to TCP.", &m.truncated},
+		{"bounded_total", "Those of them that were too large for a client whose address is not proven.",
+			&m.bounded},
 		{"malformed_total", "Packets answered with FORMERR since they can't be read.", &m.malformed},
 		{"ignored_total", "Packets that are no queries; nothing was answered.", &m.ignored},
 		{"panics_total", "Panics while answering, each answered with SERVFAIL.", &m.panics},
@@ -125,6 +130,7 @@ func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.queriesDesc
 	ch <- m.answersDesc
+	ch <- m.cookiesDesc
 	ch <- m.connectionsDesc
 	for _, s := range m.scalars {
 		ch <- s.desc
@@ -150,6 +156,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+	for i, state := range cookieLabels {
+		var n uint64
+		for _, c := range m.counters {
+			n += c.cookies[i].Load()
+		}
+		count(m.cookiesDesc, n, state)
+	}
 	for _, s := range m.served() {
 		count(m.answersDesc, s.Count, s.Host, s.Backend)
 	}
@@ -173,6 +186,9 @@ func (m *metrics) record(c *counters, shard int, o outcome, tcp bool) {
 	c.answered(o.qtype, o.rcode, tcp)
 	if o.truncated {
 		m.truncated.Add(1)
+	}
+	if o.bounded {
+		m.bounded.Add(1)
 	}
 	if o.empty {
 		m.unanswered.Add(1)

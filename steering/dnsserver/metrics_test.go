@@ -67,6 +67,10 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		t.Fatalf("%d bytes, %v", n, err)
 	}
 	const want = `pointsman_dnsserver_answers_total backend=b1 host=cdn.example.test. 2
+pointsman_dnsserver_bounded_total 0
+pointsman_dnsserver_cookies_total state=bad 0
+pointsman_dnsserver_cookies_total state=client 0
+pointsman_dnsserver_cookies_total state=valid 0
 pointsman_dnsserver_failures_total 0
 pointsman_dnsserver_ignored_total 2
 pointsman_dnsserver_malformed_total 1

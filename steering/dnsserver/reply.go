@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"pointsman/steering/wire"
 )
 
 // minUDPSize is what every client takes (RFC 1035 §4.2.1, RFC 6891 §6.2.5).
@@ -18,6 +20,7 @@ type outcome struct {
 	qtype     uint16
 	rcode     int
 	truncated bool
+	bounded   bool // truncated by terms.most alone
 	empty     bool
 	picks     []pick
 }
@@ -27,35 +30,43 @@ type ask struct {
 	packet []byte
 	from   netip.Addr
 	tcp    bool
+	tls    bool // the transport is encrypted; none is yet
 }
 
 // reply turns a packet into an answer, or into nil when there must be none. udpSize bounds
 // answers over UDP, and is announced to clients. Like answer, it is pure.
 func reply(in ask, udpSize uint16, st *state, now time.Time) ([]byte, outcome, error) {
-	return replyAnd(func(*query, *response) {}, in, udpSize, st, now)
+	q, v := parseQuery(in.packet, in.from)
+	t := &terms{udpSize: udpSize}
+	return t.respond(func(*query, *response) {}, &q, v, in, proof{proven: in.tcp}, st, now)
 }
 
-// replyAnd is reply, and shows what it found to learn, which must not change it.
-func replyAnd(
-	learn func(*query, *response), in ask, udpSize uint16, st *state, now time.Time,
+// proof is what is known of a query's address.
+type proof struct {
+	proven bool   // it is not forged
+	cookie []byte // goes back with the answer; nil: none
+}
+
+// respond turns a query and the verdict about it into an answer, as reply does. It shows what it
+// found to learn, which must not change it.
+func (t *terms) respond(learn func(*query, *response), q *query, v verdict, in ask, p proof,
+	st *state, now time.Time,
 ) ([]byte, outcome, error) {
-	q, v := parseQuery(in.packet, in.from)
 	switch v {
 	case ignored:
 		return nil, outcome{verdict: v}, nil
 	case malformed:
-		return bare(&q, dns.RcodeFormatError), outcome{verdict: v, rcode: dns.RcodeFormatError}, nil
+		return bare(q, dns.RcodeFormatError), outcome{verdict: v, rcode: dns.RcodeFormatError}, nil
 	case notImplemented:
-		return bare(&q, dns.RcodeNotImplemented),
+		return bare(q, dns.RcodeNotImplemented),
 			outcome{verdict: v, rcode: dns.RcodeNotImplemented}, nil
 	}
-	r := answer(&q, st, now)
-	learn(&q, r)
-	limit := dns.MaxMsgSize
-	if !in.tcp {
-		limit = udpLimit(&q, udpSize)
-	}
-	out, truncated, err := pack(&q, r, limit, udpSize)
+	r := answer(q, st, now)
+	t.identify(q, r)
+	learn(q, r)
+	size := udpLimit(q, t.udpSize)
+	limit := t.limit(&in, size, q.qtype, q.edns.do, p.proven)
+	out, truncated, err := pack(q, r, limit, q.opt(t, &in, r, p.cookie))
 	if err != nil {
 		return nil, outcome{}, fmt.Errorf("packing the answer for %q: %w", q.name, err)
 	}
@@ -63,6 +74,7 @@ func replyAnd(
 		qtype:     q.qtype,
 		rcode:     r.msg.Rcode,
 		truncated: truncated,
+		bounded:   truncated && limit < size,
 		empty:     r.empty,
 		picks:     r.picks,
 	}, nil
@@ -92,9 +104,10 @@ func udpLimit(q *query, udpSize uint16) int {
 	return int(max(minUDPSize, min(q.edns.size, udpSize)))
 }
 
-// pack puts a response on the wire. One that doesn't fit first loses what it can do without;
-// then all its records, and TC tells the client to come back over TCP (RFC 2181 §9).
-func pack(q *query, r *response, limit int, udpSize uint16) ([]byte, bool, error) {
+// pack puts a response on the wire, with an OPT record unless that is nil. One that doesn't fit
+// first loses what it can do without: options, then records; then all its records, and TC tells
+// the client to come back over TCP (RFC 2181 §9).
+func pack(q *query, r *response, limit int, opt *wire.OPT) ([]byte, bool, error) {
 	m := &r.msg
 	m.Id, m.Response, m.Opcode, m.Compress = q.id, true, q.opcode, true
 	m.RecursionDesired, m.CheckingDisabled = q.rd, q.cd
@@ -109,18 +122,33 @@ func pack(q *query, r *response, limit int, udpSize uint16) ([]byte, bool, error
 			m.Answer, m.Ns, glue = nil, nil, nil
 		}
 		m.Extra = glue
-		if q.edns.present {
-			withSubnet := m.Rcode != dns.RcodeFormatError && m.Rcode != dns.RcodeBadVers
-			m.Extra = append(glue[:len(glue):len(glue)], q.edns.opt(udpSize, r.scope, withSubnet))
-		}
-		out, err := m.Pack()
+		out, err := packed(m)
 		if err != nil {
 			return nil, false, err
 		}
-		if len(out) <= limit || round == 2 {
-			// The name as it was asked has the same length, and all that equals it points here.
-			copy(out[headerSize:], q.asked)
-			return out, m.Truncated, nil
+		size, fits := len(out), len(out) <= limit
+		if opt != nil {
+			size, fits = opt.Fit(len(out), limit)
 		}
+		if !fits && round < 2 {
+			continue
+		}
+		if opt != nil {
+			bare := len(out)
+			out = append(out, make([]byte, size-bare)...)
+			opt.Write(out, bare)
+		}
+		// The name as it was asked has the same length, and all that equals it points here.
+		copy(out[headerSize:], q.asked)
+		return out, m.Truncated, nil
 	}
+}
+
+// packed packs a message. The upper bits of its code stand in OPT, which comes later.
+func packed(m *dns.Msg) ([]byte, error) {
+	rcode := m.Rcode
+	m.Rcode &= 0xF
+	out, err := m.Pack()
+	m.Rcode = rcode
+	return out, err
 }

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"pointsman/steering"
+	"pointsman/steering/cookie"
 )
 
 // Defaults of Config.
@@ -79,6 +80,19 @@ type Config struct {
 	// before it reads on, so that it wakes once for several of them. That is what the latency of
 	// answers grows by at most; 0: it always reads at once. At most 1 ms; only Linux does it.
 	Coalesce time.Duration
+	// Cookies makes and checks DNS cookies (RFC 7873); nil: a COOKIE option is ignored. See
+	// Server.SetCookies.
+	Cookies *cookie.Jar
+	// Amplification bounds answers over UDP to clients whose address is not proven.
+	Amplification Amplification
+	// NSID identifies this server to those that ask (RFC 5001, and id.server in class CH), up to
+	// 64 octets; empty: nobody is told.
+	NSID string
+	// Version answers version.bind in class CH, up to 255 octets; empty: that is refused.
+	Version string
+	// ReportAgent is the name to which resolvers report what is wrong with answers (RFC 9567);
+	// empty: none is named.
+	ReportAgent string
 }
 
 // Served is how many answers of a host named a backend, or denied a type of it that the backend
@@ -99,6 +113,8 @@ type Server struct {
 	conns   connections
 	nappers *nappers
 	ran     atomic.Bool
+	terms   terms
+	jar     atomic.Pointer[cookie.Jar] // nil: no cookies
 
 	current   atomic.Pointer[published]
 	reloading atomic.Bool // current stays as it is, whatever the table
@@ -135,6 +151,11 @@ func New(cfg Config) (*Server, error) {
 		nappers: newNappers(),
 		outgrew: make(chan struct{}, 1),
 	}
+	s.jar.Store(cfg.Cookies)
+	var err error
+	if s.terms, err = newTerms(cfg); err != nil {
+		return nil, err
+	}
 	if err := s.setZones(cfg.Zones); err != nil {
 		return nil, err
 	}
@@ -145,7 +166,6 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.sockets = append(s.sockets, sock)
 	}
-	var err error
 	if s.metrics, err = newMetrics(cfg.Registerer, cfg.UDPWorkers*len(s.sockets)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -17,7 +17,7 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	}
 	d, scope := a.choose(f.owner)
 	if d == nil || d.CNAME == "" && len(d.V4) == 0 && len(d.V6) == 0 {
-		a.r.empty = true
+		a.r.empty, a.r.why = true, whyOther("no backend")
 		return "", false
 	}
 	a.r.scope = max(a.r.scope, scope)
@@ -30,7 +30,7 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	if d.CNAME != "" {
 		a.r.msg.Answer = append(a.r.msg.Answer, cnameSet(hdr, d)...)
 		if !a.attest(name, f.owner, d.Backend, dns.TypeCNAME) {
-			a.r.empty = true
+			a.r.empty, a.r.why = true, whyMissing()
 			return "", false
 		}
 		if a.q.qtype == dns.TypeCNAME || a.q.qtype == dns.TypeANY {
@@ -44,7 +44,7 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 		// A backend of another kind may answer next: this denial lasts no longer than it would.
 		a.deny(z, d.TTL)
 	case !a.attest(name, f.owner, d.Backend, rtype):
-		a.r.empty = true
+		a.r.empty, a.r.why = true, whyMissing()
 		return "", false
 	}
 	return "", true

@@ -6,7 +6,6 @@ const (
 	bitsRD, bitsCD = 1 << 8, 1 << 4
 	typeSOA        = 6
 	pointer        = 0xC000 // a name's last two octets, pointing backward (RFC 1035 §4.1.4)
-	optSize        = 11
 )
 
 // Answer is a message ready to be sent to whoever asks its question: all of it but the question,
@@ -15,6 +14,7 @@ type Answer struct {
 	header [headerSize]byte
 	body   []byte
 	links  []link
+	why    *Error
 }
 
 // link is a compression pointer that depends on the length of the asked name.
@@ -94,12 +94,22 @@ func (a *Answer) relocate(off, nameLen, common int) (int, bool) {
 	return 0, false
 }
 
+// Explain makes an Extended DNS Error part of the answer; nil: of none. It may be called only
+// before the answer is shared.
+func (a *Answer) Explain(why *Error) { a.why = why }
+
+// Why returns the answer's Extended DNS Error; nil when it has none.
+func (a *Answer) Why() *Error { return a.why }
+
 // Key returns a text that is equal for answers that are equal.
 func (a *Answer) Key() string {
 	key := append(a.header[:headerSize:headerSize], a.body...)
 	for _, l := range a.links {
 		key = binary.BigEndian.AppendUint16(key, l.at)
 		key = binary.BigEndian.AppendUint16(key, uint16(l.target))
+	}
+	if a.why != nil {
+		key = append(binary.BigEndian.AppendUint16(key, a.why.Code), a.why.Text...)
 	}
 	return string(key)
 }
@@ -111,16 +121,6 @@ func (a *Answer) Rcode() int { return int(a.header[3] & 0xF) }
 // without OPT.
 func (a *Answer) Len(nameLen int) int { return headerSize + nameLen + 4 + len(a.body) }
 
-// Options is what the answer to one query adds to what was prepared.
-type Options struct {
-	// Limit is the most octets of an answer; the client's own limit over UDP is Query.Limit.
-	Limit int
-	// UDPSize is announced as the largest query that the server takes over UDP.
-	UDPSize uint16
-	// Scope is the prefix length for which the answer holds (RFC 7871 §7.2.1).
-	Scope uint8
-}
-
 // Limit returns the most octets that an answer over UDP may have, when the server sends at most
 // so many.
 func (q *Query) Limit(udpSize uint16) int {
@@ -130,19 +130,16 @@ func (q *Query) Limit(udpSize uint16) int {
 	return int(max(MinUDPSize, min(q.Size, udpSize)))
 }
 
-// Write writes the answer to a query, read from a packet, into out. It returns its length, or 0
-// when it has no room in out or in the limit.
-func (a *Answer) Write(out, packet []byte, q *Query, opt Options) int {
+// Write writes the answer to a query, read from a packet, into out, with an OPT record if the
+// query had one. It returns its length, or 0 when it has no room in out or in the limit.
+func (a *Answer) Write(out, packet []byte, q *Query, limit int, o *OPT) int {
 	end := headerSize + q.length // of the name
 	size := end + 4 + len(a.body)
-	total := size
+	total, ok := size, size <= limit
 	if q.EDNS {
-		total += optSize
-		if q.subnet != nil {
-			total += 4 + len(q.subnet)
-		}
+		total, ok = o.Fit(size, limit)
 	}
-	if total > len(out) || total > opt.Limit {
+	if !ok || total > len(out) {
 		return 0
 	}
 	copy(out[headerSize:], packet[headerSize:end+4])
@@ -156,32 +153,7 @@ func (a *Answer) Write(out, packet []byte, q *Query, opt Options) int {
 		binary.BigEndian.PutUint16(out[end+4+int(l.at):], to)
 	}
 	if q.EDNS {
-		q.writeOPT(out[:total], size, opt)
+		o.Write(out[:total], size)
 	}
 	return total
-}
-
-// writeOPT writes the OPT record from an offset on (RFC 6891 §6.1.2), and counts it.
-func (q *Query) writeOPT(out []byte, off int, opt Options) {
-	binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
-	rr := out[off:]
-	rr[0] = 0
-	binary.BigEndian.PutUint16(rr[1:], typeOPT)
-	binary.BigEndian.PutUint16(rr[3:], opt.UDPSize)
-	binary.BigEndian.PutUint32(rr[5:], 0)
-	if q.DO {
-		rr[7] = 0x80 // comes back as it was (RFC 3225 §3)
-	}
-	if q.subnet == nil {
-		binary.BigEndian.PutUint16(rr[9:], 0)
-		return
-	}
-	binary.BigEndian.PutUint16(rr[9:], uint16(4+len(q.subnet)))
-	binary.BigEndian.PutUint16(rr[11:], optionSubnet)
-	binary.BigEndian.PutUint16(rr[13:], uint16(len(q.subnet)))
-	copy(rr[15:], q.subnet)
-	rr[18] = 0
-	if q.Client.IsValid() {
-		rr[18] = opt.Scope
-	}
 }

@@ -17,18 +17,22 @@ const (
 	denial = "0000 8403 0001 0000 0001 0000 036d6169 0474657374 00 0001 0001 " + soa
 )
 
-func write(t *testing.T, a *wire.Answer, query string, o wire.Options) string {
+func write(t *testing.T, a *wire.Answer, query string, limit int, o wire.OPT) string {
 	t.Helper()
 	var q wire.Query
 	p := packet(t, query)
 	if !q.Read(p) {
 		t.Fatalf("%s was refused", query)
 	}
-	if o.Limit == 0 {
-		o.Limit = q.Limit(1232)
+	if limit == 0 {
+		limit = q.Limit(1232)
+	}
+	o.DO, o.Subnet = q.DO, q.Subnet
+	if !q.Client.IsValid() {
+		o.Scope = 0
 	}
 	out := make([]byte, 4096)
-	return hex.EncodeToString(out[:a.Write(out, p, &q, o)])
+	return hex.EncodeToString(out[:a.Write(out, p, &q, limit, &o)])
 }
 
 func tight(s string) string { return strings.ReplaceAll(s, " ", "") }
@@ -56,7 +60,7 @@ func TestAnAnswerIsWrittenForTheQuery(t *testing.T) {
 			"beef 8500 0001 0001 0000 0001" + question + record +
 				"00 0029 04d0 00000000 0008 0008 0004 0002 00 00"},
 	} {
-		if got := write(t, a, c.query, wire.Options{UDPSize: 1232, Scope: 17}); got != tight(c.want) {
+		if got := write(t, a, c.query, 0, wire.OPT{UDPSize: 1232, Scope: 17}); got != tight(c.want) {
 			t.Errorf("%s:\n got %s\nwant %s", c.about, got, tight(c.want))
 		}
 	}
@@ -67,14 +71,14 @@ func TestAnAnswerBeyondTheLimitIsNotWritten(t *testing.T) {
 	query := withOPT + question + opt + "0000"
 	size := a.Len(len("\x03mai\x04test\x00")) + 11
 	for limit, want := range map[int]int{size: size, size - 1: 0} {
-		if got := len(write(t, a, query, wire.Options{Limit: limit})) / 2; got != want {
+		if got := len(write(t, a, query, limit, wire.OPT{})) / 2; got != want {
 			t.Errorf("%d octets in a limit of %d, want %d", got, limit, want)
 		}
 	}
 	var q wire.Query
 	p := packet(t, query)
 	q.Read(p)
-	if n := a.Write(make([]byte, size-1), p, &q, wire.Options{Limit: 9999}); n != 0 {
+	if n := a.Write(make([]byte, size-1), p, &q, 9999, &wire.OPT{}); n != 0 {
 		t.Errorf("%d octets in a buffer of %d", n, size-1)
 	}
 }
@@ -102,7 +106,7 @@ func TestADenialHoldsForNamesOfAnyLength(t *testing.T) {
 		t.Errorf("rcode %d", a.Rcode())
 	}
 	longer := "0161 06666f6f626172 0454455354 00 0001 0001" // a.foobar.TEST.
-	got := write(t, a, "beef 0000 0001 0000 0000 0000"+longer, wire.Options{})
+	got := write(t, a, "beef 0000 0001 0000 0000 0000"+longer, 0, wire.OPT{})
 	want := "beef 8403 0001 0000 0001 0000" + longer + strings.ReplaceAll(soa, "c010", "c015")
 	if got != tight(want) {
 		t.Errorf("\n got %s\nwant %s", got, tight(want))
@@ -135,5 +139,48 @@ func TestOnlyDenialsThatCanMoveAreTaken(t *testing.T) {
 		if _, ok := wire.NewDenial(packet(t, c.message), c.common); ok != c.want {
 			t.Errorf("%s: %t", about, ok)
 		}
+	}
+}
+
+func TestAnAnswersOptionsStandInOneOrder(t *testing.T) {
+	a, _ := wire.NewAnswer(packet(t, address))
+	query := withOPT + question + opt + "0000"
+	more := &wire.Options{Cookie: []byte("COOKIE"), NSID: []byte("ns"), KeepAlive: 100,
+		Agent: []byte("\x01a\x00"), Error: &wire.Error{Code: 20, Text: "hi"}}
+	plain := tight("beef 8500 0001 0001 0000 0001" + question +
+		"c00c 0001 0001 0000003c 0004 c0000201 00 0029 04d0 00000000")
+	asked := tight("000a 0006 434f4f4b4945  0003 0002 6e73  000b 0002 0064")
+	spare := tight("0012 0003 016100  000f 0004 0014 6869")
+	whole := plain + "0025" + asked + spare
+	for about, c := range map[string]struct {
+		limit, block int
+		want         string
+	}{
+		"all":                    {0, 0, whole},
+		"just all":               {len(whole) / 2, 0, whole},
+		"what it can do without": {len(whole)/2 - 1, 0, plain + "0016" + asked},
+		"just that":              {len(plain)/2 + 2 + len(asked)/2, 0, plain + "0016" + asked},
+		"too little":             {len(plain)/2 + 1 + len(asked)/2, 0, ""},
+		"padded": {1000, 100, plain + "002f" + asked + spare + "000c0006" +
+			strings.Repeat("00", 6)},
+		"no room for padding": {99, 100, whole},
+	} {
+		more.Block = c.block
+		got := write(t, a, query, c.limit, wire.OPT{UDPSize: 1232, More: more})
+		if got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", about, got, c.want)
+		}
+		if c.block > 0 && c.limit > 99 && len(got)/2%c.block != 0 {
+			t.Errorf("%s: %d octets", about, len(got)/2)
+		}
+	}
+}
+
+func TestAnExplainedAnswerIsAnother(t *testing.T) {
+	a, _ := wire.NewDenial(packet(t, denial), 6)
+	b, _ := wire.NewDenial(packet(t, denial), 6)
+	b.Explain(&wire.Error{Code: 20})
+	if a.Key() == b.Key() || a.Why() != nil || b.Why().Code != 20 {
+		t.Error("answers with and without an error are told apart")
 	}
 }

@@ -17,16 +17,15 @@ const (
 	maxName    = 255 // octets, the root's among them (RFC 1035 §2.3.4)
 	maxLabel   = 63
 
-	typeOPT      = 41
-	classIN      = 1
-	optionSubnet = 8
+	typeOPT = 41
+	classIN = 1
 
 	// MinUDPSize is what every client takes over UDP (RFC 1035 §4.2.1, RFC 6891 §6.2.5).
 	MinUDPSize = 512
 )
 
 // Query is a plain query: opcode QUERY, one question in class IN, and behind it nothing but,
-// perhaps, one OPT record of EDNS version 0, with no option but one well-formed client subnet.
+// perhaps, one OPT record of EDNS version 0, in which a client subnet and a cookie are well-formed.
 // Read fills it in; a Query may be used for any number of packets, one after the other.
 type Query struct {
 	Type uint16
@@ -39,7 +38,9 @@ type Query struct {
 	// Client is the client subnet, not valid when there is none, or one that doesn't want to be
 	// known (RFC 7871 §7.1.2).
 	Client netip.Prefix
-	subnet []byte // the option's data within the packet; nil: no such option
+	// Subnet and Cookie are the data of those options within the packet; nil: no such option.
+	Subnet, Cookie []byte
+	Wants          Wants
 
 	length int
 	name   [maxName + 1]byte
@@ -117,7 +118,7 @@ func (q *Query) readName(asked []byte) {
 // readOPT reads what follows the question.
 func (q *Query) readOPT(rr []byte, announced bool) bool {
 	q.EDNS, q.DO, q.Size = announced, false, 0
-	q.Client, q.subnet = netip.Prefix{}, nil
+	q.Client, q.Subnet, q.Cookie, q.Wants = netip.Prefix{}, nil, nil, Wants{}
 	if !announced {
 		return len(rr) == 0
 	}
@@ -131,15 +132,49 @@ func (q *Query) readOPT(rr []byte, announced bool) bool {
 	}
 	q.Size = binary.BigEndian.Uint16(rr[3:])
 	q.DO = rr[7]&0x80 != 0
-	if len(options) == 0 {
-		return true
-	}
-	if len(options) < 4 || binary.BigEndian.Uint16(options) != optionSubnet ||
-		int(binary.BigEndian.Uint16(options[2:])) != len(options)-4 {
-		return false
-	}
-	return q.readSubnet(options[4:])
+	return len(options) == 0 || q.readOptions(options)
 }
+
+// readOptions reads any number of options. Of several of one kind the first counts (RFC 7873
+// §5.2); those that we don't know are passed over (RFC 6891 §6.1.2).
+func (q *Query) readOptions(options []byte) bool {
+	for len(options) > 0 {
+		if len(options) < optionHead {
+			return false
+		}
+		code := binary.BigEndian.Uint16(options)
+		end := optionHead + int(binary.BigEndian.Uint16(options[2:]))
+		if end > len(options) {
+			return false
+		}
+		data := options[optionHead:end]
+		options = options[end:]
+		switch code {
+		case optionSubnet:
+			if q.Subnet == nil && !q.readSubnet(data) {
+				return false
+			}
+		case optionCookie:
+			if q.Cookie == nil && !CookieLength(len(data)) {
+				return false
+			}
+			if q.Cookie == nil {
+				q.Cookie = data
+			}
+		case optionNSID:
+			q.Wants.NSID = true
+		case optionKeepAlive:
+			q.Wants.KeepAlive = true
+		case optionPadding:
+			q.Wants.Padding = true
+		}
+	}
+	return true
+}
+
+// CookieLength reports whether a COOKIE option may have so many octets: those of the client's,
+// or 8 to 32 of the server's behind them (RFC 7873 §4, §5.2.2).
+func CookieLength(n int) bool { return n == 8 || n >= 16 && n <= 40 }
 
 // readSubnet reads a client subnet as strictly as RFC 7871 §6 and §7.2.1 allow: the scope is 0,
 // the address has just the octets that the prefix needs, and no bit is set beyond it.
@@ -172,7 +207,7 @@ func (q *Query) readSubnet(raw []byte) bool {
 	default:
 		return false
 	}
-	q.subnet = raw
+	q.Subnet = raw
 	if length == 0 {
 		q.Client = netip.Prefix{}
 	}

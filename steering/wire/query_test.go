@@ -38,6 +38,8 @@ func TestAPlainQueryIsRead(t *testing.T) {
 		EDNS, DO bool
 		Size     uint16
 		Client   netip.Prefix
+		Cookie   string
+		Wants    wire.Wants
 	}
 	plain := fields{Name: "\x03mai\x04test\x00", Type: 1}
 	edns := plain
@@ -47,6 +49,11 @@ func TestAPlainQueryIsRead(t *testing.T) {
 		if s != "" {
 			f.Client = netip.MustParsePrefix(s)
 		}
+		return f
+	}
+	with := func(change func(f *fields)) fields {
+		f := edns
+		change(&f)
 		return f
 	}
 	for _, c := range []struct {
@@ -66,6 +73,18 @@ func TestAPlainQueryIsRead(t *testing.T) {
 			subnet("192.168.1.1/32")},
 		{"IPv6 subnet", withOPT + question + opt + "000f 0008 000b 0002 38 00 20010db8000100",
 			subnet("2001:db8:1::/56")},
+		{"a client cookie", withOPT + question + opt + "000c 000a 0008 0102030405060708",
+			with(func(f *fields) { f.Cookie = "0102030405060708" })},
+		{"the first of two cookies", withOPT + question + opt + "0020 000a 0010 " +
+			strings.Repeat("01", 16) + "000a 0008 0102030405060708",
+			with(func(f *fields) { f.Cookie = strings.Repeat("01", 16) })},
+		{"a whole cookie", withOPT + question + opt + "002c 000a 0028" + strings.Repeat("02", 40),
+			with(func(f *fields) { f.Cookie = strings.Repeat("02", 40) })},
+		{"all that can be asked for, and what nobody knows", withOPT + question + opt +
+			"0017 0003 0000 000b 0000 000c 0001 00 fde9 0002 abcd 0064 0000",
+			with(func(f *fields) { f.Wants = wire.Wants{NSID: true, KeepAlive: true, Padding: true} })},
+		{"the first of two subnets", withOPT + question + opt + "0012 0008 0007 0001 18 00 c0a801" +
+			"0008 0003 000700", subnet("192.168.1.0/24")},
 		{"nobody's subnet", withOPT + question + opt + "0008 0008 0004 0001 00 00", subnet("")},
 	} {
 		var q wire.Query
@@ -75,7 +94,8 @@ func TestAPlainQueryIsRead(t *testing.T) {
 			t.Errorf("%s: refused", c.about)
 			continue
 		}
-		got := fields{string(q.Name()), q.Type, q.EDNS, q.DO, q.Size, q.Client}
+		got := fields{string(q.Name()), q.Type, q.EDNS, q.DO, q.Size, q.Client,
+			hex.EncodeToString(q.Cookie), q.Wants}
 		if d := cmp.Diff(c.want, got, cmp.Comparer(func(a, b netip.Prefix) bool {
 			return a == b
 		})); d != "" {
@@ -120,9 +140,10 @@ func TestWhateverIsNotPlainIsRefused(t *testing.T) {
 		"octets behind options":  withOPT + question + opt + "0000 00",
 		"half an option":         withOPT + question + opt + "0002 0008",
 		"an option cut off":      withOPT + question + opt + "0004 0008 0001",
-		"a cookie":               withOPT + question + opt + "000c 000a 0008 0102030405060708",
-		"two options": withOPT + question + opt + "0010 0008 0004 00010000 " +
-			"0008 0004 00010000",
+		"a cookie of 7 octets":   withOPT + question + opt + "000b 000a 0007 01020304050607",
+		"a cookie of 15 octets":  withOPT + question + opt + "0013 000a 000f" + strings.Repeat("01", 15),
+		"a cookie of 41 octets":  withOPT + question + opt + "002d 000a 0029" + strings.Repeat("01", 41),
+		"a cookie of none":       withOPT + question + opt + "0004 000a 0000",
 		"a subnet cut off":       withOPT + question + opt + "0007 0008 0003 000100",
 		"a subnet with a scope":  withOPT + question + opt + "000b 0008 0007 0001 18 08 c0a801",
 		"bits beyond the prefix": withOPT + question + opt + "000b 0008 0007 0001 17 00 c0a801",
