@@ -59,11 +59,20 @@ type Options struct {
 // Fit chooses what of the record goes into a message that has so many octets without it, so that
 // it stays within a limit. It returns the size of the whole, and whether it fits.
 func (o *OPT) Fit(size, limit int) (int, bool) {
-	size += optSize + optionSize(o.Subnet)
-	if o.More != nil {
-		size = o.More.fit(size, limit)
+	size += optSize
+	if o.Subnet != nil || o.More != nil {
+		size = o.fit(size, limit)
 	}
 	return size, size <= limit
+}
+
+// fit is for what is rarer; without it Fit is small enough to be inlined.
+func (o *OPT) fit(size, limit int) int {
+	size += optionSize(o.Subnet)
+	if o.More == nil {
+		return size
+	}
+	return o.More.fit(size, limit)
 }
 
 func (o *Options) fit(size, limit int) int {
