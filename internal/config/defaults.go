@@ -25,6 +25,20 @@ func defaults() []defaultValue {
 		// Loopback and high ports: a first run needs no root and exposes nothing.
 		{"dns.listen", "127.0.0.1:5300"},
 		{"dns.coalesce", "200us"},
+		{"dns.rate_limit.mode", LimitEnforce},
+		{"dns.rate_limit.answers", "200"},
+		{"dns.rate_limit.nxdomain", "200"},
+		{"dns.rate_limit.nodata", "400"}, // a lookup of A comes with AAAA and HTTPS
+		{"dns.rate_limit.errors", "100"},
+		{"dns.rate_limit.all", "1000"},
+		{"dns.rate_limit.slip", "2"},
+		{"dns.rate_limit.ipv4_prefix", "24"},
+		{"dns.rate_limit.ipv6_prefix", "56"},
+		{"dns.rate_limit.exempt", "127.0.0.0/8,::1/128"},
+		{"dns.rate_limit.buckets", "65536"},
+		{"dns.tcp.max", "1000"},
+		{"dns.tcp.per_client", "100"},
+		{"dns.tcp.idle", "10s"},
 		{"edge.listen", "127.0.0.1:8080"},
 		{"admin.listen", "127.0.0.1:8053"},
 
