@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,6 +34,8 @@ type inputs struct {
 	rules    map[string]health.Rules
 	sites    []edge.Site
 	purges   []purge.Target
+	limits   *dnsserver.RateLimit // nil: none
+	dnsTLS   *tls.Config
 }
 
 // steers reports whether the config has steered names. An edge or a static zone needs none.
@@ -57,6 +60,12 @@ func convert(c *config.Config, r *config.Report) (*inputs, error) {
 		for _, m := range t.Check() {
 			bad = append(bad, complaint(backendPath(c, t.Backend)+".probe", m.Path+": "+m.Message))
 		}
+	}
+	if in.limits, err = limitsOf(c.DNS.RateLimit); err != nil {
+		return nil, errors.Join(ErrConfig, err)
+	}
+	if in.dnsTLS, err = dnsTLS(c); err != nil {
+		return nil, errors.Join(ErrConfig, err)
 	}
 	in.backends, in.rules = rulesOf(c)
 	var refused []pathMistake
@@ -151,6 +160,24 @@ func backendsOfHost(c *config.Config, h config.Host) []config.Backend {
 // serialOf makes the zones' serial from the time of loading, so that it rises (RFC 1982 keeps
 // the order until 2106).
 func serialOf(t time.Time) uint32 { return uint32(t.Unix()) }
+
+// limitsOf converts the limits of answers; nil when there are none.
+func limitsOf(r config.RateLimit) (*dnsserver.RateLimit, error) {
+	if r.Mode == config.LimitOff {
+		return nil, nil
+	}
+	l := &dnsserver.RateLimit{Answers: r.Answers, NXDomain: r.NXDomain, NoData: r.NoData,
+		Errors: r.Errors, All: r.All, Slip: r.Slip, IPv4Prefix: r.IPv4Prefix,
+		IPv6Prefix: r.IPv6Prefix, Observe: r.Mode == config.LimitObserve}
+	for i, e := range r.Exempt {
+		p, err := netip.ParsePrefix(e)
+		if err != nil {
+			return nil, fmt.Errorf("dns.rate_limit.exempt[%d]: %w", i, err)
+		}
+		l.Exempt = append(l.Exempt, p)
+	}
+	return l, nil
+}
 
 // sitesOf converts what the edge serves.
 func sitesOf(c *config.Config) []edge.Site {

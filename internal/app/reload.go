@@ -30,8 +30,8 @@ const settle = 300 * time.Millisecond
 func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared := *c
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
-	shared.DNS.Listen, shared.DNS.UDPWorkers, shared.DNS.Coalesce = nil, 0, 0
-	shared.DNS.NSID = ""
+	shared.DNS = config.DNS{RateLimit: c.DNS.RateLimit, Version: c.DNS.Version,
+		ReportAgent: c.DNS.ReportAgent, Cookies: c.DNS.Cookies, Amplification: c.DNS.Amplification}
 	shared.Edge.Listen, shared.Admin = nil, config.Admin{}
 	shared.Log, shared.Store = config.Log{}, config.Store{}
 	shared.Zones = slices.Clone(c.Zones)
@@ -129,6 +129,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.takeCookies(next.config)
+	p.limitAnswers(in)
 	p.tracker.SetBackends(in.backends, in.rules)
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)
@@ -147,6 +148,25 @@ func (p *parts) swapAnswers(zones []*dnsserver.Zone, in *inputs) error {
 	return p.dns.Reload(zones, apply)
 }
 
+// limitAnswers puts new limits and certificates of the nameserver in force.
+func (p *parts) limitAnswers(in *inputs) {
+	if p.dns == nil {
+		return
+	}
+	_ = p.dns.SetRateLimit(in.limits) // the config's bounds are its own
+	if in.dnsTLS != nil {
+		p.dns.SetTLS(in.dnsTLS)
+	}
+}
+
+// tlsListen is where the nameserver listens for TLS.
+func tlsListen(c *config.Config) []string {
+	if c.DNS.TLS == nil {
+		return nil
+	}
+	return c.DNS.TLS.Listen
+}
+
 // needRestart lists the changed keys that only a restart can bring in force.
 func needRestart(a, b *config.Config) []pathMistake {
 	var bad []pathMistake
@@ -158,7 +178,6 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"state_dir", a.StateDir, b.StateDir}, {"store", a.Store, b.Store}, {"log", a.Log, b.Log},
 		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
 		{"dns.udp_workers", a.DNS.UDPWorkers, b.DNS.UDPWorkers},
-		{"dns.coalesce", a.DNS.Coalesce, b.DNS.Coalesce},
 		{"dns.nsid", a.DNS.NSID, b.DNS.NSID}, {"dns.version", a.DNS.Version, b.DNS.Version},
 		{"dns.report_agent", a.DNS.ReportAgent, b.DNS.ReportAgent},
 		{"dns.amplification", a.DNS.Amplification, b.DNS.Amplification},
@@ -166,6 +185,9 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"dns.cookies.lifetime", a.DNS.Cookies.Lifetime, b.DNS.Cookies.Lifetime},
 		{"dns.cookies.secret_file (from none, or to none)", a.DNS.Cookies.Secret.IsZero(),
 			b.DNS.Cookies.Secret.IsZero()},
+		{"dns.coalesce", a.DNS.Coalesce, b.DNS.Coalesce}, {"dns.tcp", a.DNS.TCP, b.DNS.TCP},
+		{"dns.rate_limit.buckets", a.DNS.RateLimit.Buckets, b.DNS.RateLimit.Buckets},
+		{"dns.tls.listen", tlsListen(a), tlsListen(b)},
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},
@@ -265,13 +287,17 @@ type stamp struct {
 	size int64
 }
 
-// stamps tells the config file and the zone files in force; what those include is not watched.
+// stamps tells the config file, the zone files and the nameserver's certificate in force; what zone
+// files include is not watched.
 func (a *App) stamps() []stamp {
 	all := []stamp{stampOf(a.opts.Path)}
 	for _, z := range a.loaded.Load().config.Zones {
 		if z.File != "" {
 			all = append(all, stampOf(z.File))
 		}
+	}
+	if t := a.loaded.Load().config.DNS.TLS; t != nil {
+		all = append(all, stampOf(t.CertFile), stampOf(t.KeyFile))
 	}
 	return all
 }

@@ -56,6 +56,18 @@ func serverTLS(c *config.ServerTLS) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }
 
+// dnsTLS loads the nameserver's certificate; nil without one.
+func dnsTLS(c *config.Config) (*tls.Config, error) {
+	if c.DNS.TLS == nil {
+		return nil, nil
+	}
+	t, err := serverTLS(&config.ServerTLS{CertFile: c.DNS.TLS.CertFile, KeyFile: c.DNS.TLS.KeyFile})
+	if err != nil {
+		return nil, fmt.Errorf("dns.tls: %w", err)
+	}
+	return t, nil
+}
+
 // httpClient is the client of a provider's API, with a CA of its own when one is configured.
 func httpClient(caFile string) (*http.Client, error) {
 	pool, err := certPool(caFile)

@@ -210,12 +210,15 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		if !in.steers() {
 			table = nil // without a table to wait for, all other names can be denied
 		}
-		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
+		server := dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
 			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
 			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce,
 			NSID: c.DNS.NSID, Version: c.DNS.Version, ReportAgent: c.DNS.ReportAgent,
-			Amplification: dnsserver.Amplification(c.DNS.Amplification)})
-		if err != nil {
+			Amplification: dnsserver.Amplification(c.DNS.Amplification),
+			MaxTCP:        c.DNS.TCP.Max, TCPPerClient: c.DNS.TCP.PerClient, TCPIdle: c.DNS.TCP.Idle,
+			RateLimit: in.limits, Buckets: c.DNS.RateLimit.Buckets, TLSListen: tlsListen(c),
+			TLS: in.dnsTLS}
+		if p.dns, err = dnsserver.New(server); err != nil {
 			return fmt.Errorf("dns.listen: %w", err)
 		}
 		a.closers.push(p.dns.Close)

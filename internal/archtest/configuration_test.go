@@ -369,6 +369,7 @@ func (r *reference) limits(full string, f reflect.StructField) string {
 		"mailbox": "a name with a dot for the @", "ip": "an IP address, without a port",
 		"hostport": "`host:port`", "listen": "`address:port`", "url": "an http or https URL",
 		"token": "a header name", "file": "a file name",
+		"network": "a prefix, as in `203.0.113.0/24`",
 	}
 	word, known := says[f.Tag.Get("syntax")]
 	if !known {

@@ -133,6 +133,12 @@ type DNS struct {
 	Cookies Cookies `koanf:"cookies"`
 	// Amplification bounds answers to addresses that may be forged.
 	Amplification Amplification `koanf:"amplification"`
+	// RateLimit withholds answers over UDP from clients that get too many.
+	RateLimit RateLimit `koanf:"rate_limit"`
+	// TCP bounds connections.
+	TCP TCP `koanf:"tcp"`
+	// TLS serves DNS over TLS (RFC 7858); left out: nobody does.
+	TLS *DNSTLS `koanf:"tls"`
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018): a client that sends one back has proven its
@@ -165,6 +171,66 @@ type Amplification struct {
 	Unsigned int `koanf:"unsigned" min:"0" max:"1000"`
 	// Signed is the bound for queries with it, whose answers have signatures; 0: none.
 	Signed int `koanf:"signed" min:"0" max:"1000"`
+}
+
+// The values of RateLimit.Mode.
+const (
+	LimitEnforce = "enforce"
+	LimitObserve = "observe"
+	LimitOff     = "off"
+)
+
+// RateLimit bounds how many answers over UDP the clients within one prefix get, so that a query
+// with a forged source is of no use against whoever has that address. Rates are answers a second;
+// 0 bounds nothing. Each listen address counts for itself.
+type RateLimit struct {
+	// Mode is enforce, observe (count what would be withheld, and withhold nothing) or off.
+	Mode string `koanf:"mode" oneof:"enforce observe off"`
+	// Answers are answers with records, counted for each name; all names that one wildcard
+	// answers for are one.
+	Answers int `koanf:"answers" min:"0" max:"100000"`
+	// NXDomain are denials of names, counted for each zone.
+	NXDomain int `koanf:"nxdomain" min:"0" max:"100000"`
+	// NoData are denials of types, counted for each name.
+	NoData int `koanf:"nodata" min:"0" max:"100000"`
+	// Errors are REFUSED, FORMERR and the like.
+	Errors int `koanf:"errors" min:"0" max:"100000"`
+	// All are answers of every kind together.
+	All int `koanf:"all" min:"0" max:"100000"`
+	// Slip is which of the withheld answers goes out without records, to send the client to TCP:
+	// 2 is each second one, 1 all, 0 none.
+	Slip int `koanf:"slip" min:"0" max:"15"`
+	// IPv4Prefix is how many bits of an IPv4 address tell clients apart, here and for tcp.
+	IPv4Prefix int `koanf:"ipv4_prefix" min:"8" max:"32"`
+	// IPv6Prefix is how many bits of an IPv6 address do.
+	IPv6Prefix int `koanf:"ipv6_prefix" min:"16" max:"64"`
+	// Exempt are networks that are never limited, nor by tcp.per_client: monitoring, and a proxy
+	// or load balancer before the node, behind which all clients look like one.
+	Exempt []string `koanf:"exempt" syntax:"network"`
+	// Buckets is how many clients and kinds of answer are remembered, by each UDP worker, in 8
+	// bytes each.
+	Buckets int `koanf:"buckets" min:"1024" max:"16777216"`
+}
+
+// TCP bounds connections, those of tls included.
+type TCP struct {
+	// Max is the most connections; beyond it the longest idle one is closed for a new one.
+	Max int `koanf:"max" min:"1" max:"1000000"`
+	// PerClient is the most connections of one client prefix; beyond it new ones are closed.
+	PerClient int `koanf:"per_client" min:"1" max:"1000000"`
+	// Idle is how long a connection may bring no query, or take no answer. It becomes shorter,
+	// down to a tenth, as more than half of max or per_client are open.
+	Idle time.Duration `koanf:"idle" min:"1s" max:"10m"`
+}
+
+// DNSTLS is DNS over TLS. The files are read again at each reload.
+type DNSTLS struct {
+	// Listen holds address:port pairs; 853 is the port that clients expect.
+	Listen []string `koanf:"listen" required:"yes" syntax:"listen"`
+	// CertFile names the certificate chain in PEM.
+	CertFile string `koanf:"cert_file" required:"yes"`
+	// KeyFile names the private key in PEM; it must not be readable by others.
+	KeyFile string `koanf:"key_file" required:"yes"`
 }
 
 // Probing holds the defaults of every backend's probe, and the budget.

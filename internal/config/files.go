@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"pointsman/internal/secret"
@@ -54,7 +55,10 @@ func (l *loader) files(cfg *Config) {
 	}
 	l.distinctTokens(cfg)
 	if t := cfg.Admin.TLS; t != nil {
-		l.certificate(t)
+		l.certificate("admin.tls", &t.CertFile, &t.KeyFile)
+	}
+	if t := cfg.DNS.TLS; t != nil {
+		l.certificate("dns.tls", &t.CertFile, &t.KeyFile)
 	}
 }
 
@@ -188,14 +192,14 @@ func (l *loader) authorities(path string, file *string) {
 	}
 }
 
-// certificate tries the admin API's certificate and key.
-func (l *loader) certificate(t *ServerTLS) {
-	const cert, key = "admin.tls.cert_file", "admin.tls.key_file"
+// certificate tries the certificate and key of a section.
+func (l *loader) certificate(section string, certFile, keyFile *string) {
+	cert, key := section+".cert_file", section+".key_file"
 	var pem [2][]byte
 	for i, f := range []struct {
 		path string
 		file *string
-	}{{cert, &t.CertFile}, {key, &t.KeyFile}} {
+	}{{cert, certFile}, {key, keyFile}} {
 		written := *f.file
 		if written == "" {
 			continue // reported as missing
@@ -214,8 +218,14 @@ func (l *loader) certificate(t *ServerTLS) {
 	if pem[0] == nil || pem[1] == nil {
 		return
 	}
-	if _, err := tls.X509KeyPair(pem[0], pem[1]); err != nil {
+	pair, err := tls.X509KeyPair(pem[0], pem[1])
+	if err != nil {
 		l.mistake(cert, complain("certificate and key do not fit: %s",
 			strings.TrimPrefix(err.Error(), "tls: ")))
+		return
+	}
+	if end := pair.Leaf.NotAfter; time.Now().After(end) {
+		l.report.Warnings = append(l.report.Warnings, l.src.Finding(cert,
+			"the certificate has ended on "+end.UTC().Format(time.DateTime)))
 	}
 }

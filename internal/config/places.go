@@ -80,13 +80,18 @@ func parseCountry(raw string) (string, *complaint) {
 }
 
 // parsePrefix checks a network that clients may be in, and renders it canonically.
-func parsePrefix(raw string) (string, *complaint) {
+func parsePrefix(raw string) (string, *complaint) { return parsePrefixUpTo(raw, 64) }
+
+// parseNetwork checks a prefix of any length.
+func parseNetwork(raw string) (string, *complaint) { return parsePrefixUpTo(raw, 128) }
+
+func parsePrefixUpTo(raw string, most6 int) (string, *complaint) {
 	p, err := netip.ParsePrefix(raw)
 	if a, addrErr := netip.ParseAddr(raw); addrErr == nil {
 		c := complain("%s is an address, and a prefix is wanted", shown(raw))
 		if a.Is4() {
 			c.suggestion = raw + "/32"
-		} else if p, err := a.Prefix(64); err == nil && !a.Is4In6() && a.Zone() == "" {
+		} else if p, err := a.Prefix(most6); err == nil && !a.Is4In6() && a.Zone() == "" {
 			c.suggestion = p.String()
 		}
 		return "", c
@@ -96,7 +101,7 @@ func parsePrefix(raw string) (string, *complaint) {
 		return "", complain("%s is not a prefix, as in 203.0.113.0/24 or 2001:db8::/32", shown(raw))
 	case p.Addr().Is4In6():
 		return "", complain("%s is IPv4 in IPv6: say the IPv4 prefix", shown(raw))
-	case p.Addr().Is6() && p.Bits() > 64:
+	case p.Addr().Is6() && p.Bits() > most6:
 		c := complain("%s is longer than /64, and IPv6 clients are told apart by /64", shown(raw))
 		c.suggestion = netip.PrefixFrom(p.Addr(), 64).Masked().String()
 		return "", c

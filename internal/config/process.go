@@ -17,6 +17,7 @@ func (c *checker) process() {
 	}
 	c.store()
 	c.listeners()
+	c.dnsLimits()
 	c.admin()
 	c.budget()
 	c.control()
@@ -54,6 +55,9 @@ func (c *checker) listeners() {
 		}
 	}
 	add(RoleDNS, "dns.listen", c.cfg.DNS.Listen)
+	if c.cfg.DNS.TLS != nil {
+		add(RoleDNS, "dns.tls.listen", c.cfg.DNS.TLS.Listen)
+	}
 	add(RoleEdge, "edge.listen", c.cfg.Edge.Listen)
 	if c.cfg.HasRole(RoleAdmin) {
 		all = append(all, socket{"admin.listen", c.cfg.Admin.Listen})
@@ -105,6 +109,24 @@ func listenIP(host string) netip.Addr {
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && listenIP(host).IsLoopback()
+}
+
+// dnsLimits warns of limits that can't do what they are for.
+func (c *checker) dnsLimits() {
+	t, r := c.cfg.DNS.TCP, c.cfg.DNS.RateLimit
+	if t.PerClient > t.Max {
+		c.warn("dns.tcp.per_client", "%d is more than dns.tcp.max: one client can take them all",
+			t.PerClient)
+	}
+	for _, one := range []struct {
+		key  string
+		rate int
+	}{{"answers", r.Answers}, {"nxdomain", r.NXDomain}, {"nodata", r.NoData}, {"errors", r.Errors}} {
+		if r.All > 0 && one.rate > r.All {
+			c.warn("dns.rate_limit."+one.key, "%d is more than all, which is %d and counts first",
+				one.rate, r.All)
+		}
+	}
 }
 
 func (c *checker) admin() {

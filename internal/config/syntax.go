@@ -32,6 +32,8 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return parseCountry(raw)
 	case "prefix":
 		return parsePrefix(raw)
+	case "network":
+		return parseNetwork(raw)
 	case "file":
 		return raw, nil
 	}

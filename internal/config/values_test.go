@@ -30,7 +30,11 @@ func TestDefaultIsOnLoopbackAndComplete(t *testing.T) {
 		Store: config.Store{Kind: "bolt"},
 		DNS: config.DNS{Listen: []string{"127.0.0.1:5300"}, Coalesce: 200 * time.Microsecond,
 			Cookies:       config.Cookies{Enabled: true, Lifetime: 24 * time.Hour},
-			Amplification: config.Amplification{Unsigned: 4, Signed: 12}},
+			Amplification: config.Amplification{Unsigned: 4, Signed: 12},
+			RateLimit: config.RateLimit{Mode: "enforce", Answers: 200, NXDomain: 200, NoData: 400,
+				Errors: 100, All: 1000, Slip: 2, IPv4Prefix: 24, IPv6Prefix: 56,
+				Exempt: []string{"127.0.0.0/8", "::1/128"}, Buckets: 65536},
+			TCP: config.TCP{Max: 1000, PerClient: 100, Idle: 10 * time.Second}},
 		Probing: config.Probing{
 			Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 3, Budget: 200,
 		},

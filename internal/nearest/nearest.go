@@ -27,7 +27,7 @@ func Name(word string, candidates []string) string {
 			return c
 		}
 		d := distance(fold(word), fold(c))
-		if limit := max(len(word), len(c)) / 3; d <= limit && (found == "" || d < best) {
+		if limit := max(len(fold(word)), len(fold(c))) / 3; d <= limit && (found == "" || d < best) {
 			best, found = d, c
 		}
 	}

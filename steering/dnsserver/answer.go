@@ -22,6 +22,9 @@ type response struct {
 	empty bool
 	// why is the Extended DNS Error of the answer; nil: none.
 	why *wire.Error
+	// subject is what the response counts for when responses are limited: the zone for a denied
+	// name, else the name, the wildcard, the cut or the DNAME where the first search ended.
+	subject string
 }
 
 // pick is a backend that an answer names.
@@ -105,6 +108,11 @@ func (a *answerer) resolve() bool {
 // step answers for one name. It returns the next name if that one is an alias.
 func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
 	f := a.stand(z, name, z.find(name, a.q.qtype, a.st))
+	if f.kind == foundNone {
+		a.r.subject = z.name
+	} else if a.r.subject == "" {
+		a.r.subject = f.owner
+	}
 	if f.kind == foundCut {
 		a.refer(z, f)
 		return "", true

@@ -30,11 +30,7 @@ type counters struct {
 	_         [cacheLine]byte
 }
 
-func (c *counters) answered(qtype uint16, rcode int, tcp bool) {
-	proto := 0
-	if tcp {
-		proto = 1
-	}
+func (c *counters) answered(qtype uint16, rcode, proto int) {
 	c.queries[proto][typeIndex(qtype)][rcodeIndex(rcode)].Add(1)
 }
 

@@ -19,7 +19,10 @@ type responder struct {
 	counters *counters
 	shard    int // of the counts of picks
 	query    wire.Query
-	out      []byte // where answers from the memo are written
+	out      []byte   // where answers from the memo are written
+	limits   *limiter // nil over TCP
+	// subject is what the answer in hand counts for when answers are limited.
+	subject uint64
 
 	// What prove found about the packet in hand.
 	proven  bool // the client's address is not forged: TCP, or a valid server cookie
@@ -29,7 +32,11 @@ type responder struct {
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
 func (s *Server) newResponder(n int) *responder {
-	return &responder{s: s, counters: s.metrics.counters[n], shard: n}
+	w := &responder{s: s, counters: s.metrics.counters[n], shard: n}
+	if n > 0 && len(s.limiters) > 0 {
+		w.limits = s.limiters[n-1]
+	}
+	return w
 }
 
 // answer answers one packet from a state; nil means silence. The answer may lie in w.out. It
@@ -44,11 +51,15 @@ func (w *responder) answer(in ask, st *state, now time.Time) (out []byte) {
 			out = w.fail(in)
 		}
 	}()
+	w.subject, w.proven = 0, in.tcp
 	n, p := w.fast(in, st, now)
-	if n > 0 {
-		return w.out[:n]
+	if out = w.out[:n]; n == 0 {
+		out = w.ordinary(in, st, p, now)
 	}
-	return w.ordinary(in, st, p, now)
+	if w.limits != nil && !w.proven {
+		return w.limits.limit(in, out, w.subject, now)
+	}
+	return out
 }
 
 // fast answers from the memo. With 0 the packet is for the ordinary path, whose answer belongs
@@ -80,7 +91,8 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 		p.at = nil
 		return 0, p
 	}
-	w.counters.answered(q.Type, a.Rcode(), in.tcp)
+	w.subject = e.subject
+	w.counters.answered(q.Type, a.Rcode(), in.proto())
 	w.counters.cookie(w.verdict)
 	if v != nil {
 		v.count.add(w.shard)
@@ -159,6 +171,7 @@ func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
 		st = &next
 	}
 	learn := func(q *query, r *response) {
+		w.subject = r.hash()
 		if p.at != nil {
 			st.memo.learn(p, q, r, w.s.metrics)
 		}
@@ -169,7 +182,7 @@ func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
 		w.s.faults.Do(func() { w.s.log.Error("query not answered", "err", err) })
 		return w.fail(in)
 	}
-	w.s.metrics.record(w.counters, w.shard, o, in.tcp)
+	w.s.metrics.record(w.counters, w.shard, o, in.proto())
 	w.counters.cookie(w.verdict)
 	return out
 }
@@ -197,7 +210,7 @@ func (w *responder) fail(in ask) []byte {
 		opcode: int(in.packet[2]>>3) & 0xF,
 		rd:     in.packet[2]&1 != 0,
 	}
-	w.counters.answered(0, dns.RcodeServerFailure, in.tcp)
+	w.counters.answered(0, dns.RcodeServerFailure, in.proto())
 	return bare(&q, dns.RcodeServerFailure)
 }
 

@@ -44,7 +44,7 @@ type twin struct {
 }
 
 func newTwin(t testing.TB, st func(Drawer) *state) *twin {
-	m, err := newMetrics(nil, 1)
+	m, err := newMetrics(nil, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

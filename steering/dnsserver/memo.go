@@ -104,6 +104,8 @@ type entry struct {
 	// avoid holds labels, one octet of length before each, that a name denied by this entry must
 	// not have below the encloser: the names in the SOA have them there, and compress otherwise.
 	avoid [2]string
+	// subject is what its answers count for when answers are limited.
+	subject uint64
 }
 
 // binding is what an entry has found out about one table: what picks for its host there, and which
@@ -292,7 +294,8 @@ func (m *memo) learn(p place, q *query, r *response, counts *metrics) {
 		return // what was picked on the way is not known
 	}
 	if len(r.picks) == 0 {
-		if e := m.prepare(p, q, r); p.at.Load() == nil {
+		if e := m.prepare(p, q, r); e != nil && p.at.Load() == nil {
+			e.subject = r.hash()
 			p.at.Store(e)
 		}
 		return
@@ -303,7 +306,7 @@ func (m *memo) learn(p place, q *query, r *response, counts *metrics) {
 	}
 	e := p.at.Load()
 	if e == nil {
-		e = &entry{host: r.picks[0].host}
+		e = &entry{host: r.picks[0].host, subject: r.hash()}
 		if !p.at.CompareAndSwap(nil, e) {
 			e = p.at.Load()
 		}

@@ -11,7 +11,7 @@ import (
 
 // The labels of the query counters. The last of each list stands for all others.
 var (
-	protoLabels = [...]string{"udp", "tcp"}
+	protoLabels = [...]string{"udp", "tcp", "tls"}
 	typeLabels  = [...]string{"A", "AAAA", "CNAME", "HTTPS", "NS", "SOA", "TXT", "MX", "ANY", "other"}
 	rcodeLabels = [...]string{
 		"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS", "other",
@@ -59,12 +59,14 @@ type metrics struct {
 	answers  sync.Map    // pick → pickCount
 
 	truncated, bounded, malformed, ignored, panics, unanswered, failed atomic.Uint64
-	unsent, evicted                                                    atomic.Uint64
+	unsent, evicted, refused, handshakes                               atomic.Uint64
 	connections                                                        atomic.Int64
 
 	scalars []scalar
 
-	queriesDesc, answersDesc, cookiesDesc, connectionsDesc, durationDesc *prometheus.Desc
+	limited func() [len(fates)]uint64
+
+	queriesDesc, answersDesc, cookiesDesc, connectionsDesc, durationDesc, limitedDesc *prometheus.Desc
 }
 
 // scalar is a counter without labels.
@@ -80,9 +82,15 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // newMetrics builds the metrics, for so many UDP goroutines, and registers them; a nil Registerer
-// registers none.
-func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
+// registers none. limited tells how many answers were limited.
+func newMetrics(reg prometheus.Registerer, workers int, limited func() [len(fates)]uint64) (
+	*metrics, error,
+) {
 	m := &metrics{
+		limited: limited,
+		limitedDesc: describe("rate_limited_total", "Answers over UDP beyond a client's rate, by "+
+			"what was done: dropped, slipped (sent without records), would (sent as it was, since "+
+			"limits are only observed). They are counted as queries, too.", "action"),
 		queriesDesc: describe("queries_total",
 			"Queries that were answered, by transport, type and response code.",
 			"proto", "type", "rcode"),
@@ -110,6 +118,9 @@ func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
 		{"unanswered_total", "Queries for which no table had an answer, sent as SERVFAIL.",
 			&m.unanswered},
 		{"unsent_total", "Answers that the system did not take.", &m.unsent},
+		{"tcp_refused_total", "TCP connections closed at once as their client had too many.",
+			&m.refused},
+		{"tls_failed_total", "TLS handshakes that failed.", &m.handshakes},
 		{"tcp_evicted_total", "TCP connections closed to make room for others.", &m.evicted},
 	} {
 		m.scalars = append(m.scalars, scalar{desc: describe(s.name, s.help), n: s.n})
@@ -132,6 +143,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.answersDesc
 	ch <- m.cookiesDesc
 	ch <- m.connectionsDesc
+	ch <- m.limitedDesc
 	for _, s := range m.scalars {
 		ch <- s.desc
 	}
@@ -169,13 +181,16 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range m.scalars {
 		count(s.desc, s.n.Load())
 	}
+	for i, n := range m.limited() {
+		count(m.limitedDesc, n, fates[i])
+	}
 	ch <- prometheus.MustNewConstMetric(m.connectionsDesc, prometheus.GaugeValue,
 		float64(m.connections.Load()))
 	ch <- histogram(m.durationDesc, m.counters)
 }
 
 // record counts one packet that the ordinary path dealt with.
-func (m *metrics) record(c *counters, shard int, o outcome, tcp bool) {
+func (m *metrics) record(c *counters, shard int, o outcome, proto int) {
 	if o.verdict == ignored {
 		m.ignored.Add(1)
 		return
@@ -183,7 +198,7 @@ func (m *metrics) record(c *counters, shard int, o outcome, tcp bool) {
 	if o.verdict == malformed {
 		m.malformed.Add(1)
 	}
-	c.answered(o.qtype, o.rcode, tcp)
+	c.answered(o.qtype, o.rcode, proto)
 	if o.truncated {
 		m.truncated.Add(1)
 	}

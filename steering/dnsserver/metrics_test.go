@@ -82,8 +82,13 @@ pointsman_dnsserver_queries_total proto=udp rcode=NOERROR type=TXT 1
 pointsman_dnsserver_queries_total proto=udp rcode=NXDOMAIN type=A 1
 pointsman_dnsserver_queries_total proto=udp rcode=REFUSED type=other 1
 pointsman_dnsserver_query_duration_seconds n=8
+pointsman_dnsserver_rate_limited_total action=dropped 0
+pointsman_dnsserver_rate_limited_total action=slipped 0
+pointsman_dnsserver_rate_limited_total action=would 0
 pointsman_dnsserver_tcp_connections 0
 pointsman_dnsserver_tcp_evicted_total 0
+pointsman_dnsserver_tcp_refused_total 0
+pointsman_dnsserver_tls_failed_total 0
 pointsman_dnsserver_truncated_total 1
 pointsman_dnsserver_unanswered_total 0
 pointsman_dnsserver_unsent_total 0

@@ -59,6 +59,6 @@ func (w *responder) badCookie(in ask, now time.Time) []byte {
 	if err != nil {
 		return nil
 	}
-	w.counters.answered(q.qtype, dns.RcodeBadCookie, in.tcp)
+	w.counters.answered(q.qtype, dns.RcodeBadCookie, in.proto())
 	return out
 }

@@ -30,7 +30,18 @@ type ask struct {
 	packet []byte
 	from   netip.Addr
 	tcp    bool
-	tls    bool // the transport is encrypted; none is yet
+	tls    bool // the transport is encrypted; then tcp is true as well
+}
+
+// proto returns the index of the transport in protoLabels.
+func (in *ask) proto() int {
+	switch {
+	case in.tls:
+		return 2
+	case in.tcp:
+		return 1
+	}
+	return 0
 }
 
 // reply turns a packet into an answer, or into nil when there must be none. udpSize bounds

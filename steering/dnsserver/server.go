@@ -12,9 +12,11 @@ package dnsserver
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -35,6 +37,7 @@ const (
 	defaultUDPSize = maxUDPSize
 	defaultTCPIdle = 10 * time.Second
 	defaultMaxTCP  = 1000
+	defaultClient  = 100 // TCP connections of one client prefix
 )
 
 // Limits of Config.
@@ -73,6 +76,17 @@ type Config struct {
 	TCPIdle time.Duration
 	// MaxTCP bounds the open connections; the longest idle one makes room. 0: 1000.
 	MaxTCP int
+	// TCPPerClient bounds those of one client prefix; a further one is closed at once. 0: 100.
+	TCPPerClient int
+	// RateLimit limits responses over UDP; nil: nothing does. See Server.SetRateLimit.
+	RateLimit *RateLimit
+	// Buckets is how many clients and classes each UDP worker remembers for that, in 8 octets
+	// each, up to 2^24; 0: 65,536.
+	Buckets int
+	// TLSListen holds addresses for DNS over TLS, which count as TCP. They need TLS, the config of
+	// which Server.SetTLS replaces.
+	TLSListen []string
+	TLS       *tls.Config
 	// UDPWorkers is how many goroutines answer over UDP on each address, on Linux each with a
 	// socket of its own; 0: GOMAXPROCS.
 	UDPWorkers int
@@ -110,11 +124,15 @@ type Server struct {
 	metrics *metrics
 	faults  rate.Sometimes // bounds how often faults are logged
 	sockets []*socket
+	secure  []*net.TCPListener // for TLS
+	tls     atomic.Pointer[tls.Config]
 	conns   connections
-	nappers *nappers
-	ran     atomic.Bool
-	terms   terms
-	jar     atomic.Pointer[cookie.Jar] // nil: no cookies
+	// limiters are for one UDP goroutine each.
+	limiters []*limiter
+	nappers  *nappers
+	ran      atomic.Bool
+	terms    terms
+	jar      atomic.Pointer[cookie.Jar] // nil: no cookies
 
 	current   atomic.Pointer[published]
 	reloading atomic.Bool // current stays as it is, whatever the table
@@ -144,10 +162,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		faults:  rate.Sometimes{First: 1, Interval: 10 * time.Second},
-		conns:   connections{limit: cfg.MaxTCP, idle: cfg.TCPIdle},
+		cfg:    cfg,
+		log:    cfg.Logger,
+		faults: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		conns: connections{limit: cfg.MaxTCP, perClient: cfg.TCPPerClient,
+			idle: cfg.TCPIdle},
 		nappers: newNappers(),
 		outgrew: make(chan struct{}, 1),
 	}
@@ -166,7 +185,17 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.sockets = append(s.sockets, sock)
 	}
-	if s.metrics, err = newMetrics(cfg.Registerer, cfg.UDPWorkers*len(s.sockets)); err != nil {
+	if err := s.openTLS(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	workers := cfg.UDPWorkers * len(s.sockets)
+	if s.limiters, err = newLimiters(workers, cfg.Buckets); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.SetRateLimit(cfg.RateLimit); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if s.metrics, err = newMetrics(cfg.Registerer, workers, s.limitedCounts); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -187,10 +216,11 @@ func (c *Config) complete() error {
 	c.UDPSize = cmp.Or(c.UDPSize, defaultUDPSize)
 	c.TCPIdle = cmp.Or(c.TCPIdle, defaultTCPIdle)
 	c.MaxTCP = cmp.Or(c.MaxTCP, defaultMaxTCP)
+	c.TCPPerClient = cmp.Or(c.TCPPerClient, defaultClient)
 	if c.UDPSize < minUDPSize || c.UDPSize > maxUDPSize {
 		return fmt.Errorf("UDP size of %d bytes is not between 512 and 1232", c.UDPSize)
 	}
-	if c.TCPIdle < 0 || c.MaxTCP < 0 {
+	if c.TCPIdle < 0 || c.MaxTCP < 0 || c.TCPPerClient < 0 {
 		return errors.New("negative limit for TCP")
 	}
 	if c.UDPWorkers < 0 || c.UDPWorkers > maxWorkers {
@@ -207,6 +237,15 @@ func (s *Server) Addrs() []netip.AddrPort {
 	addrs := make([]netip.AddrPort, len(s.sockets))
 	for i, sock := range s.sockets {
 		addrs[i] = sock.addr
+	}
+	return addrs
+}
+
+// TLSAddrs returns the bound addresses in the order of Config.TLSListen.
+func (s *Server) TLSAddrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.secure))
+	for i, ln := range s.secure {
+		addrs[i] = ln.Addr().(*net.TCPAddr).AddrPort()
 	}
 	return addrs
 }
@@ -320,15 +359,24 @@ func (s *Server) Run(ctx context.Context) error {
 			udp := sock.udp[j%len(sock.udp)]
 			g.Go(func() error { return s.serveUDP(ctx, sock, udp, answers) })
 		}
-		g.Go(func() error { return s.serveTCP(ctx, sock) })
+		g.Go(func() error { return s.serveTCP(ctx, sock.tcp, false) })
 		s.log.Info("dns socket opened", "address", sock.addr.String())
 	}
+	for _, ln := range s.secure {
+		g.Go(func() error { return s.serveTCP(ctx, ln, true) })
+		s.log.Info("dns socket opened", "address", ln.Addr().String(), "tls", true)
+	}
+	g.Go(func() error { return s.conns.keepSwept(ctx) })
+	g.Go(func() error { return s.tellLimited(ctx) })
 	g.Go(func() error { return s.keepSigned(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		until := time.Now().Add(drainTime)
 		for _, sock := range s.sockets {
 			sock.stop(until)
+		}
+		for _, ln := range s.secure {
+			_ = ln.Close()
 		}
 		s.conns.stop(until)
 		return nil
@@ -342,6 +390,9 @@ func (s *Server) Close() error {
 	var errs []error
 	for _, sock := range s.sockets {
 		errs = append(errs, sock.close())
+	}
+	for _, ln := range s.secure {
+		errs = append(errs, ignoreClosed(ln.Close()))
 	}
 	return errors.Join(errs...)
 }

@@ -1,92 +1,33 @@
 package dnsserver
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
-// connection is an open TCP connection.
-type connection struct {
-	net.Conn
-	from netip.Addr
-	used atomic.Int64 // when the last query came, in nanoseconds since 1970
-}
+// Memory of a connection, in octets, as long as its queries and answers are common ones.
+const (
+	readSize  = 4096
+	writeSize = 2 * (2 + maxPrepared)
+	// maxMessage is the longest message with its length before it.
+	maxMessage = 2 + dns.MaxMsgSize
+)
 
-// connections holds the open TCP connections and bounds their number.
-type connections struct {
-	limit int
-	idle  time.Duration
-
-	mu    sync.Mutex // guards the fields below
-	open  map[*connection]struct{}
-	until time.Time // when all reading ends; zero unless the server stops
-}
-
-// add takes in a connection. With the limit reached it returns the longest idle one, which is
-// no longer counted and must be closed (RFC 7766 §6.2.3 lets a server do so when short of
-// resources).
-func (c *connections) add(conn *connection) (evicted *connection) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.open) >= c.limit {
-		for other := range c.open {
-			if evicted == nil || other.used.Load() < evicted.used.Load() {
-				evicted = other
-			}
-		}
-		delete(c.open, evicted)
-	}
-	if c.open == nil {
-		c.open = make(map[*connection]struct{})
-	}
-	conn.used.Store(time.Now().UnixNano())
-	c.open[conn] = struct{}{}
-	return evicted
-}
-
-func (c *connections) remove(conn *connection) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.open, conn)
-}
-
-// await sets the time by which the next query must have come whole.
-func (c *connections) await(conn *connection) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	until := c.until
-	if until.IsZero() {
-		until = time.Now().Add(c.idle)
-	}
-	_ = conn.SetReadDeadline(until) // a closed connection fails at its next read
-}
-
-// stop ends the reading of every connection, open or yet to come, at a given time.
-func (c *connections) stop(until time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.until = until
-	for conn := range c.open {
-		_ = conn.SetReadDeadline(until)
-	}
-}
-
-// serveTCP accepts connections, and returns when all it accepted have ended.
-func (s *Server) serveTCP(ctx context.Context, sock *socket) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+// serveTCP accepts connections, with TLS in them if secure, and returns when all it accepted have
+// ended.
+func (s *Server) serveTCP(ctx context.Context, ln *net.TCPListener, secure bool) error {
+	var work sync.WaitGroup
+	defer work.Wait()
 	var pause backoff
 	for {
-		nc, err := sock.tcp.AcceptTCP()
+		nc, err := ln.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
@@ -96,79 +37,132 @@ func (s *Server) serveTCP(ctx context.Context, sock *socket) error {
 			continue
 		}
 		pause.reset()
-		conn := &connection{Conn: nc, from: nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()}
-		if old := s.conns.add(conn); old != nil {
+		from := nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		conn := &connection{Conn: quiet(nc), from: from}
+		old, ok := s.conns.add(conn)
+		if !ok {
+			s.metrics.refused.Add(1)
+			_ = nc.Close()
+			continue
+		}
+		if old != nil {
 			s.metrics.evicted.Add(1)
 			_ = old.Close()
 		}
 		s.metrics.connections.Add(1)
-		wg.Go(func() { s.serveConnection(conn) })
+		work.Go(func() { s.serveConnection(ctx, conn, secure) })
 	}
 }
 
-// serveConnection answers the queries of one connection in their order, each as soon as it is
-// read, and sends answers together while further queries are already there (RFC 7766 §6.2.1.1).
-func (s *Server) serveConnection(conn *connection) {
+func (s *Server) serveConnection(ctx context.Context, conn *connection, secure bool) {
 	defer s.metrics.connections.Add(-1)
 	defer s.conns.remove(conn)
 	defer conn.Close()
-	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
-	var message bytes.Buffer
-	answers := s.newResponder(0)
-	answers.out = make([]byte, maxPrepared)
-	for {
-		s.conns.await(conn)
-		if readMessage(r, &message) != nil {
-			return
-		}
-		start := time.Now()
-		conn.used.Store(start.UnixNano())
-		in := ask{packet: message.Bytes(), from: conn.from, tcp: true}
-		out := answers.answer(in, s.load(), s.now(start))
-		answers.counters.took(1, time.Since(start))
-		if out == nil {
-			return // no DNS client
-		}
-		_ = conn.SetWriteDeadline(time.Now().Add(s.cfg.TCPIdle))
-		if writeMessage(w, out, !messageReady(r)) != nil {
-			s.metrics.unsent.Add(1)
-			return
-		}
+	if secure {
+		s.serveSecure(ctx, conn)
+		return
+	}
+	s.newStream(conn, conn).serve()
+}
+
+// stream answers the queries of one connection in their order. What came together is answered
+// together, with one write (RFC 7766 §6.2.1.1). It reads on only when its answers are taken: so
+// the queries in flight are those that its buffer holds.
+type stream struct {
+	s       *Server
+	conn    *connection
+	rw      io.ReadWriter // conn, or TLS on it
+	tls     bool
+	answers *responder
+	in      []byte
+	got     int    // octets in it, none of which belongs to a query that was answered
+	out     []byte // answers that wait to be sent
+}
+
+func (s *Server) newStream(conn *connection, rw io.ReadWriter) *stream {
+	return &stream{s: s, conn: conn, rw: rw, answers: s.newResponder(0),
+		in: make([]byte, readSize), out: make([]byte, 0, writeSize)}
+}
+
+// serve returns when the connection ends, or its client is no DNS client.
+func (c *stream) serve() {
+	for c.read() && c.answer() {
 	}
 }
 
-// readMessage reads one message with its length before it (RFC 1035 §4.2.2). Memory grows with
-// what has come, not with what was announced.
-func readMessage(r *bufio.Reader, message *bytes.Buffer) error {
-	var length [2]byte
-	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return err
+// read waits for more. Memory grows with what has come, not with what was announced.
+func (c *stream) read() bool {
+	if c.got == len(c.in) {
+		c.in = append(c.in, make([]byte, min(len(c.in), maxMessage-len(c.in)))...)
 	}
-	message.Reset()
-	_, err := io.CopyN(message, r, int64(binary.BigEndian.Uint16(length[:])))
-	return err
+	n, err := c.rw.Read(c.in[c.got:])
+	c.got += n
+	return n > 0 || err == nil
 }
 
-// messageReady reports whether a whole message has come already.
-func messageReady(r *bufio.Reader) bool {
-	if r.Buffered() < 2 {
-		return false
+// answer answers the queries that have come whole, and sends the answers.
+func (c *stream) answer() bool {
+	start := time.Now()
+	st, now := c.s.load(), c.s.now(start)
+	done, queries, ok := 0, 0, true
+	for ok {
+		message := whole(c.in[done:c.got])
+		if message == nil {
+			break
+		}
+		ok = c.one(message, st, now)
+		done += 2 + len(message)
+		queries++
 	}
-	length, err := r.Peek(2)
-	return err == nil && r.Buffered() >= 2+int(binary.BigEndian.Uint16(length))
+	if queries > 0 {
+		c.conn.used.Store(start.UnixNano())
+		c.answers.counters.took(queries, time.Since(start))
+	}
+	c.got = copy(c.in, c.in[done:c.got])
+	return c.flush() && ok
 }
 
-func writeMessage(w *bufio.Writer, out []byte, flush bool) error {
-	var length [2]byte
-	binary.BigEndian.PutUint16(length[:], uint16(len(out)))
-	if _, err := w.Write(length[:]); err != nil {
-		return err
-	}
-	if _, err := w.Write(out); err != nil {
-		return err
-	}
-	if !flush {
+// whole returns the first message, without its length (RFC 1035 §4.2.2); nil when it has not come
+// yet.
+func whole(in []byte) []byte {
+	if len(in) < 2 {
 		return nil
 	}
-	return w.Flush()
+	if size := 2 + int(binary.BigEndian.Uint16(in)); size <= len(in) {
+		return in[2:size:size]
+	}
+	return nil
+}
+
+// one answers one query. What the memo knows is written where it is sent from.
+func (c *stream) one(packet []byte, st *state, now time.Time) bool {
+	if len(c.out)+2+maxPrepared > writeSize && !c.flush() {
+		return false
+	}
+	at := len(c.out)
+	c.answers.out = c.out[at+2 : at+2+maxPrepared]
+	in := ask{packet: packet, from: c.conn.from, tcp: true, tls: c.tls}
+	out := c.answers.answer(in, st, now)
+	if out == nil {
+		return false // no DNS client
+	}
+	c.out = append(c.out[:at+2], out...) // onto itself, unless the answer lies elsewhere
+	binary.BigEndian.PutUint16(c.out[at:], uint16(len(out)))
+	return true
+}
+
+// flush sends the answers that wait.
+func (c *stream) flush() bool {
+	if len(c.out) == 0 {
+		return true
+	}
+	_, err := c.rw.Write(c.out)
+	c.out = c.out[:0]
+	if cap(c.out) > writeSize { // it was a long one
+		c.out = make([]byte, 0, writeSize)
+	}
+	if err != nil {
+		c.s.metrics.unsent.Add(1)
+	}
+	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pointsman/steering/dnsserver"
 )
 
 func TestATruncatedAnswerComesWholeOverTCP(t *testing.T) {
@@ -128,5 +131,71 @@ func TestGarbageOverTCPClosesOnlyItsConnection(t *testing.T) {
 	}
 	if a := query(t, s, "tcp", host, "A"); len(a.Answer) != 1 {
 		t.Errorf("afterwards: %v", a)
+	}
+}
+
+func TestAClientWithTooManyConnectionsIsRefused(t *testing.T) {
+	cfg := example(t, pointer(compile(t, 1, 1)))
+	reg := prometheus.NewRegistry()
+	cfg.Registerer, cfg.TCPPerClient, cfg.TCPIdle = reg, 3, time.Minute
+	s := start(t, cfg)
+	var open []*dns.Conn
+	for range 3 {
+		c, err := dns.Dial("tcp", s.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := ask(c, host, dns.TypeA); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	refused, err := dns.Dial("tcp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refused.Close()
+	if a, err := ask(refused, host, dns.TypeA); err == nil {
+		t.Errorf("the fourth connection: %v", a)
+	}
+	for _, c := range open {
+		if _, err := ask(c, host, dns.TypeA); err != nil {
+			t.Errorf("an earlier connection: %v", err)
+		}
+	}
+	if got := scrape(t, reg); !strings.Contains(got, "pointsman_dnsserver_tcp_refused_total 1\n") {
+		t.Errorf("not counted:\n%s", got)
+	}
+	if err := s.SetRateLimit(&dnsserver.RateLimit{
+		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := query(t, s, "tcp", host, "A"); len(a.Answer) != 1 {
+		t.Errorf("an exempt client: %v", a)
+	}
+}
+
+// A client that sends but reads nothing is closed, and holds no more than its buffers meanwhile.
+func TestAClientThatTakesNoAnswersIsClosed(t *testing.T) {
+	cfg := example(t, pointer(compile(t, 1, 1)))
+	cfg.TCPIdle = 300 * time.Millisecond
+	s := start(t, cfg)
+	conn, err := net.Dial("tcp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	m := new(dns.Msg)
+	m.SetQuestion("big.example.test.", dns.TypeTXT)
+	packet, _ := m.Pack()
+	framed := append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)
+	_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	for sent := 0; ; sent++ {
+		if _, err := conn.Write(framed); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("open after %d queries", sent)
+		} else if err != nil {
+			return
+		}
 	}
 }
