@@ -137,11 +137,11 @@ func pack(q *query, r *response, limit int, opt *wire.OPT) ([]byte, bool, error)
 		if err != nil {
 			return nil, false, err
 		}
-		size, fits := len(out), len(out) <= limit
+		size := len(out)
 		if opt != nil {
-			size, fits = opt.Fit(len(out), limit)
+			size = opt.Fit(size, limit)
 		}
-		if !fits && round < 2 {
+		if size > limit && round < 2 {
 			continue
 		}
 		if opt != nil {

@@ -135,11 +135,11 @@ func (q *Query) Limit(udpSize uint16) int {
 func (a *Answer) Write(out, packet []byte, q *Query, limit int, o *OPT) int {
 	end := headerSize + q.length // of the name
 	size := end + 4 + len(a.body)
-	total, ok := size, size <= limit
+	total := size
 	if q.EDNS {
-		total, ok = o.Fit(size, limit)
+		total = o.Fit(size, limit)
 	}
-	if !ok || total > len(out) {
+	if total > limit || total > len(out) {
 		return 0
 	}
 	copy(out[headerSize:], packet[headerSize:end+4])

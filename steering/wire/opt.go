@@ -57,13 +57,12 @@ type Options struct {
 }
 
 // Fit chooses what of the record goes into a message that has so many octets without it, so that
-// it stays within a limit. It returns the size of the whole, and whether it fits.
-func (o *OPT) Fit(size, limit int) (int, bool) {
-	size += optSize
+// it stays within a limit. It returns the size of the whole, which may still be above it.
+func (o *OPT) Fit(size, limit int) int {
 	if o.Subnet != nil || o.More != nil {
-		size = o.fit(size, limit)
+		return o.fit(size+optSize, limit)
 	}
-	return size, size <= limit
+	return size + optSize
 }
 
 // fit is for what is rarer; without it Fit is small enough to be inlined.
