@@ -36,7 +36,7 @@ func (f *configFlags) bindFile(c *cobra.Command) {
 
 // options turns the flags into the app's options.
 func (f *configFlags) options() (app.Options, error) {
-	o := app.Options{Path: f.path, Env: os.Environ(), Version: version(),
+	o := app.Options{Path: f.path, Env: os.Environ(), Version: version(), Root: os.Geteuid() == 0,
 		Overrides: map[string]any{}}
 	if f.path == "" {
 		return o, usagef("the name of the config is empty")
@@ -69,6 +69,9 @@ func newServe() *cobra.Command {
 			o, err := f.options()
 			if err != nil {
 				return err
+			}
+			if err := app.BecomeUser(o); err != nil {
+				return configExit(err)
 			}
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
@@ -105,6 +108,7 @@ type checked struct {
 	Summary  string           `json:"summary,omitempty"`
 	Mistakes []config.Finding `json:"mistakes"`
 	Warnings []config.Finding `json:"warnings"`
+	Notes    []config.Finding `json:"notes"`
 }
 
 func newCheck() *cobra.Command {
@@ -133,6 +137,9 @@ func newCheck() *cobra.Command {
 			for _, w := range found.Warnings {
 				fmt.Fprintf(cmd.OutOrStdout(), "warning: %s\n", clean(w.String()))
 			}
+			for _, n := range found.Notes {
+				fmt.Fprintf(cmd.OutOrStdout(), "note: %s\n", clean(n.String()))
+			}
 			if err != nil {
 				return configExit(err)
 			}
@@ -150,7 +157,8 @@ func newCheck() *cobra.Command {
 func checkJSON(cmd *cobra.Command, file string, found app.Checked, err error) error {
 	v := checked{File: file, Good: err == nil, Summary: found.Summary,
 		Mistakes: append([]config.Finding{}, found.Mistakes...),
-		Warnings: append([]config.Finding{}, found.Warnings...)}
+		Warnings: append([]config.Finding{}, found.Warnings...),
+		Notes:    append([]config.Finding{}, found.Notes...)}
 	var placed *config.Error
 	if err != nil && !errors.As(err, &placed) {
 		v.Mistakes = append(v.Mistakes, config.Finding{File: file, Message: err.Error()})

@@ -33,6 +33,8 @@ type Options struct {
 	// Env is the environment in the form of os.Environ; Overrides are flags by key path.
 	Env       []string
 	Overrides map[string]any
+	// Root says that root runs this; see BecomeUser.
+	Root bool
 	// LogWriter gets the log; nil: standard error.
 	LogWriter io.Writer
 	Version   string
@@ -110,6 +112,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	a.loaded.Store(&loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
 		warnings: warningsOf(report), purges: in.purges})
 	a.metrics.config(a.loaded.Load())
+	if o.Root {
+		a.log.Warn("running as root", "reason", "user: "+rootWarning)
+	}
 	for _, w := range warningsOf(report) {
 		a.log.Warn("config warned", "reason", w)
 	}

@@ -19,6 +19,8 @@ var ErrUnknown = errors.New("unknown name")
 // Checked is what Check found in a config, in the order of the file.
 type Checked struct {
 	Warnings []config.Finding
+	// Notes are about who runs the check rather than the config: no matter for --strict.
+	Notes    []config.Finding
 	Mistakes []config.Finding // those with a place; all of them are in Check's error
 	Summary  string           // what the config says, in one line; empty when it was refused
 }
@@ -46,6 +48,9 @@ func Check(o Options) (Checked, error) {
 	}
 	if warning != "" {
 		found.Warnings = append(found.Warnings, report.Source.Finding("state_dir", warning))
+	}
+	if found.Notes, err = o.checkUser(c, report); err != nil {
+		return found, err
 	}
 	if in.steers() {
 		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec,

@@ -29,6 +29,7 @@ const settle = 300 * time.Millisecond
 // secrets and without what differs from node to node, so that nodes which agree have the same.
 func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared := *c
+	shared.User, shared.Group = "", ""
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
 	shared.DNS = config.DNS{RateLimit: c.DNS.RateLimit, Version: c.DNS.Version,
 		ReportAgent: c.DNS.ReportAgent, Cookies: c.DNS.Cookies, Amplification: c.DNS.Amplification}
@@ -175,6 +176,7 @@ func needRestart(a, b *config.Config) []pathMistake {
 		a, b any
 	}{
 		{"node", a.Node, b.Node}, {"vantage", a.Vantage, b.Vantage}, {"roles", a.Roles, b.Roles},
+		{"user", a.User, b.User}, {"group", a.Group, b.Group},
 		{"state_dir", a.StateDir, b.StateDir}, {"store", a.Store, b.Store}, {"log", a.Log, b.Log},
 		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
 		{"dns.udp_workers", a.DNS.UDPWorkers, b.DNS.UDPWorkers},

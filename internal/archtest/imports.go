@@ -20,6 +20,7 @@ func allowed() map[string][]string {
 		"internal/nearest":          {},
 		"internal/config":           {"internal/nearest"},
 		"internal/admin/api":        {},
+		"internal/privilege":        {},
 		"internal/console":          {},
 		"internal/archtest":         {},
 		"dashboards":                {},

@@ -18,6 +18,13 @@ type Config struct {
 	// StateDir holds the journal and the last known good state; the service makes it 0700.
 	StateDir string `koanf:"state_dir"`
 
+	// User is whom the node runs as when root starts it, by name or number: it then keeps nothing
+	// of root's rights but to bind ports below 1024. Started by anybody else, and when left out,
+	// it stays who it is. Linux alone.
+	User string `koanf:"user"`
+	// Group is the group in place of the user's own, by name or number.
+	Group string `koanf:"group"`
+
 	Log     Log     `koanf:"log"`
 	Store   Store   `koanf:"store"`
 	DNS     DNS     `koanf:"dns"`

@@ -15,6 +15,9 @@ func (c *checker) process() {
 	if len(c.cfg.Roles) == 0 {
 		c.mistake("roles", "is empty: the node would do nothing")
 	}
+	if c.cfg.Group != "" && c.cfg.User == "" {
+		c.mistake("group", "belongs to user, and there is none")
+	}
 	c.store()
 	c.listeners()
 	c.dnsLimits()
