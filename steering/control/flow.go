@@ -156,7 +156,7 @@ func newNetwork(p Problem) (*network, error) {
 		demands: demands, suppliers: suppliers,
 		sink: 1 + len(demands) + len(suppliers),
 	}
-	n.size(n.sink + 1)
+	n.size(n.sink+1, len(demands)*(len(suppliers)+1)+3*len(suppliers))
 	for i, d := range demands {
 		n.arc(0, 1+i, max(d.Load, 1), toll{})
 		n.routes(1+i, d, p.Bound)

@@ -30,8 +30,13 @@ type arc struct {
 	toll toll
 }
 
-func (n *network) size(nodes int) {
+// size makes room for nodes and, as a guess, for arcs.
+func (n *network) size(nodes, arcs int) {
+	n.arcs = make([]arc, 0, 2*arcs)
 	n.out = make([][]int32, nodes)
+	for v := range n.out {
+		n.out[v] = make([]int32, 0, 8)
+	}
 	n.potential = make([]toll, nodes)
 	n.dist = make([]toll, nodes)
 	n.reached = make([]bool, nodes)
