@@ -235,7 +235,7 @@ func bruteForce(p control.Problem) score {
 
 func TestNoWayToPlaceTheLoadIsBetterThanTheSolvers(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 11))
-	const worlds = 2_000
+	const worlds = 1_000 / shorter
 	feasible, late, over := 0, 0, 0
 	for i := range worlds {
 		p := world(r)

@@ -99,7 +99,7 @@ func estimates(r *rand.Rand, loads []float64) (list []control.Resolver, total fl
 }
 
 func TestTrafficDividesByTheTargetWhereAFairPickIsFarOff(t *testing.T) {
-	const seeds = 600
+	const seeds = 250 / min(shorter, 2)
 	errs := map[string][]float64{}
 	for seed := range uint64(seeds) {
 		r := rand.New(rand.NewPCG(seed, 1998))
