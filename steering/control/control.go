@@ -1,6 +1,12 @@
 // Package control moves target shares toward the goal without oscillating or breaking a
-// limit. Step is a pure function of its inputs, time among them; the caller keeps the result
-// and hands it back. The package owns no goroutine.
+// limit. All of it is pure functions of their inputs, time among them; the caller keeps the
+// results and hands them back. The package owns no goroutine.
+//
+// Demands, latencies, capacities and a Ledger's prices flow into Solve, which finds the goal.
+// Loop moves shares toward it, with a gain that Certify has accepted, and Warm no faster than
+// caches warm. Assign makes of a target share of the traffic who gets which answer, by the
+// loads that a Sketch has counted. Step puts splits, slow starts and limits into Shares, which
+// is all that leaves for package steering.
 package control
 
 import "time"

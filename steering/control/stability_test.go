@@ -263,6 +263,64 @@ func TestAcceptedGainsNeitherCycleNorOvershoot(t *testing.T) {
 	}
 }
 
+func TestTrackingAGoalDoesNotOvershoot(t *testing.T) {
+	const worlds = 1_000 / shorter
+	r := rand.New(rand.NewPCG(17, 4))
+	answers, traffic := 0.0, 0.0
+	for i := range worlds {
+		w := newPlantWorld(r)
+		pull, low, high := make([]float64, len(w.names)), 2.0, 0.0
+		var goals [2]control.Split
+		for n := range goals {
+			goals[n] = control.Split{}
+			for j, b := range w.names {
+				goals[n][b] = 0.05 + r.Float64()
+				pull[j] = 0.7 + 0.7*r.Float64() // traffic of an answer, relative to others'
+				low, high = min(low, pull[j]), max(high, pull[j])
+			}
+			goals[n] = goals[n].Normal()
+		}
+		w.plant.Slope = high / low
+		w.config.Gain = w.plant.LargestGain()
+		steps := w.steps()
+		shares := w.start
+		lags := make([]*lagged, len(w.names))
+		for j, b := range w.names {
+			lags[j] = newLagged(w.plant, shares[b], steps)
+		}
+		var given, got [][]float64
+		for k := range steps {
+			signals, sum := make(map[string]control.Signal), 0.0
+			for j, b := range w.names {
+				v := lags[j].seen() * pull[j]
+				signals[b] = control.Signal{Value: v}
+				sum += v
+			}
+			shares = control.Loop(w.config, control.LoopInput{Current: shares, Weights: w.weights,
+				Goal: goals[2*k/steps], Signals: signals, Since: w.plant.Interval}).Next
+			given, got = append(given, nil), append(got, nil)
+			for j, b := range w.names {
+				lags[j].add(shares[b])
+				given[k], got[k] = append(given[k], shares[b]), append(got[k], signals[b].Value/sum)
+			}
+		}
+		half := steps / 2
+		if n := turns(got[half:]); n > 3 {
+			t.Errorf("world %d: the traffic turns %d times", i, n)
+		}
+		for _, part := range [][2]int{{0, half}, {half, steps}} {
+			a, b := given[part[0]:part[1]], got[part[0]:part[1]]
+			answers = max(answers, overshoot(a, a[0]))
+			traffic = max(traffic, overshoot(b, b[0]))
+		}
+	}
+	t.Logf("%d worlds: overshoot of the traffic at most %.1f points, of the answers %.1f", worlds,
+		100*traffic, 100*answers)
+	if traffic > 0.05 {
+		t.Error("the traffic overshoots by more than 5 points")
+	}
+}
+
 func TestGainsFarAboveTheBoundOscillate(t *testing.T) {
 	const worlds = 200 / min(shorter, 4)
 	r := rand.New(rand.NewPCG(7, 7))
