@@ -28,7 +28,8 @@ type Demand struct {
 	Routes []Route
 }
 
-// Route is one backend as one scope sees it. A backend without a route never serves the scope.
+// Route is one backend as one scope sees it. A backend without a route never serves the scope,
+// and a route to a backend that is not among the suppliers (down, drained) is left out.
 type Route struct {
 	Backend string
 	// Latency is as measured from there; 0: not measured, which is outside of the bound while
@@ -75,6 +76,9 @@ type Assignment struct {
 	Cost  int64  // of what is within capacity
 	Late  int64  // load on routes outside of the bound
 	Over  int64  // load above capacity
+	// Homeless are the scopes, in order, whose routes all lead to backends that are not among
+	// the suppliers. They have no flows and no split.
+	Homeless []Scope
 }
 
 // Splits returns the shares that the flows are, scope by scope.
@@ -245,12 +249,10 @@ func checkProblem(bound Bound, demands []Demand, suppliers []Supplier) error {
 		errs = append(errs, errors.New("the latency bound must be 0 to 10,000 % and not below 0"))
 	}
 	price := int64(1)
-	known := make(map[string]bool, len(suppliers))
-	for _, s := range suppliers {
-		if known[s.Backend] {
+	for i, s := range suppliers {
+		if i > 0 && suppliers[i-1].Backend == s.Backend {
 			errs = append(errs, fmt.Errorf("backend %q is there twice", s.Backend))
 		}
-		known[s.Backend] = true
 		top, err := checkSupplier(s)
 		errs = append(errs, err)
 		price = max(price, top)
@@ -260,7 +262,7 @@ func checkProblem(bound Bound, demands []Demand, suppliers []Supplier) error {
 		if i > 0 && demands[i-1].Scope == d.Scope {
 			errs = append(errs, fmt.Errorf("the demand of %s is there twice", d.Scope))
 		}
-		errs = append(errs, checkDemand(d, known))
+		errs = append(errs, checkDemand(d))
 		if d.Load > maxTotal/price-total-1 {
 			return errors.Join(append(errs,
 				errors.New("load times price is too large: count in larger units"))...)
@@ -288,11 +290,10 @@ func checkSupplier(s Supplier) (price int64, err error) {
 	return price, nil
 }
 
-func checkDemand(d Demand, known map[string]bool) error {
+func checkDemand(d Demand) error {
 	if d.Load < 0 {
 		return fmt.Errorf("the load of %s is below 0", d.Scope)
 	}
-	able := false
 	for i, r := range d.Routes {
 		if r.Latency < 0 || r.Latency > time.Hour || r.Capacity < 0 {
 			return fmt.Errorf("the route of %s to backend %q has a latency or capacity below 0, "+
@@ -301,10 +302,6 @@ func checkDemand(d Demand, known map[string]bool) error {
 		if slices.ContainsFunc(d.Routes[:i], func(o Route) bool { return o.Backend == r.Backend }) {
 			return fmt.Errorf("%s has two routes to backend %q", d.Scope, r.Backend)
 		}
-		able = able || known[r.Backend]
-	}
-	if !able {
-		return fmt.Errorf("%s has no route to a backend that is there", d.Scope)
 	}
 	return nil
 }

@@ -99,12 +99,29 @@ func TestEqualPricesGoToTheLowerLatency(t *testing.T) {
 	}
 }
 
+func TestAScopeWithoutABackendDoesNotKeepOthersFromTheirs(t *testing.T) {
+	got := solve(t, control.Problem{
+		Demands: []control.Demand{
+			{Scope: at2("de"), Load: 10, Routes: []control.Route{route("down", 5)}},
+			{Scope: at2("us"), Load: 10, Routes: []control.Route{route("down", 5), route("b", 50)}},
+			{Scope: at2("zz"), Load: 10},
+		},
+		Suppliers: []control.Supplier{{Backend: "b"}},
+	})
+	want := control.Assignment{
+		Flows:    []control.Flow{{Scope: at2("us"), Backend: "b", Load: 10}},
+		Homeless: []control.Scope{at2("de"), at2("zz")},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAMistakeInAProblemIsNamed(t *testing.T) {
 	good := []control.Supplier{{Backend: "a"}}
 	demand := []control.Demand{{Scope: at2("de"), Load: 1, Routes: []control.Route{route("a", 1)}}}
 	for want, p := range map[string]control.Problem{
 		`"a" is there twice`: {Demands: demand, Suppliers: append(good, good...)},
-		`no route`:           {Demands: demand, Suppliers: []control.Supplier{{Backend: "b"}}},
 		`prices of backend "a" fall`: {Demands: demand, Suppliers: []control.Supplier{
 			{Backend: "a", Curve: []control.Segment{{UpTo: 5, Price: 3}, {Price: 2}}}}},
 		`must rise and end with 0`: {Demands: demand, Suppliers: []control.Supplier{

@@ -128,6 +128,36 @@ func (l *Ledger) Record(mbps float64) {
 	}
 }
 
+// LedgerState is a ledger's month so far, to survive a restart.
+type LedgerState struct {
+	Slots int       `json:"slots"` // recorded
+	GB    float64   `json:"gb"`
+	Top   []float64 `json:"top,omitempty"` // Mbit/s of the highest, ascending
+}
+
+// State returns the month so far.
+func (l *Ledger) State() LedgerState {
+	return LedgerState{Slots: l.seen, GB: l.gb, Top: slices.Clone(l.top)}
+}
+
+// Restore takes up a month where it was left. Slots missed meanwhile are for the caller to
+// Record, by the provider's figures or as 0. An error changes nothing.
+func (l *Ledger) Restore(s LedgerState) error {
+	for _, v := range append([]float64{s.GB}, s.Top...) {
+		if !(v >= 0) || math.IsInf(v, 0) {
+			return errors.New("restoring a ledger: a load below 0, or that is no number")
+		}
+	}
+	want := min(s.Slots, cap(l.top))
+	if s.Slots < 0 || len(s.Top) != want || !slices.IsSorted(s.Top) {
+		return fmt.Errorf("restoring a ledger: %d slots need their %d highest, ascending",
+			s.Slots, want)
+	}
+	l.seen, l.gb = s.Slots, s.GB
+	l.top = append(l.top[:0], s.Top...)
+	return nil
+}
+
 // GB returns the volume so far.
 func (l *Ledger) GB() float64 { return l.gb }
 

@@ -44,6 +44,36 @@ func TestThe95thPercentileIsThatOfAllSlotsSorted(t *testing.T) {
 	}
 }
 
+func TestAMonthSurvivesARestart(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	contract := control.Contract{Peak: 2, CommitMbps: 10}
+	whole, part := ledger(t, contract, 400), ledger(t, contract, 400)
+	for slot := range 400 {
+		if slot == 5 || slot == 200 {
+			next := ledger(t, contract, 400)
+			if err := next.Restore(part.State()); err != nil {
+				t.Fatal(err)
+			}
+			part = next
+		}
+		load := r.ExpFloat64() * 100
+		whole.Record(load)
+		part.Record(load)
+	}
+	if diff := cmp.Diff(whole.State(), part.State()); diff != "" || whole.Bill() != part.Bill() {
+		t.Error(diff)
+	}
+	before := part.State()
+	for _, bad := range []control.LedgerState{
+		{Slots: -1}, {Slots: 3, Top: []float64{1}}, {Slots: 2, Top: []float64{2, 1}},
+		{Slots: 1, Top: []float64{math.NaN()}}, {GB: math.Inf(1)},
+	} {
+		if part.Restore(bad) == nil || cmp.Diff(before, part.State()) != "" {
+			t.Errorf("%+v was taken up", bad)
+		}
+	}
+}
+
 func TestBurstsAreFreeWhileSlotsAreLeft(t *testing.T) {
 	l := ledger(t, control.Contract{Peak: 3, CommitMbps: 100}, 200)
 	for i, want := range []int{10, 9, 8} {

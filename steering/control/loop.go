@@ -64,6 +64,8 @@ type LoopInput struct {
 	Signals map[string]Signal
 	// Since is the time since the last step; not above 0: nothing moves.
 	Since time.Duration
+	// Blind is LoopStep.Blind of the last step.
+	Blind time.Duration
 }
 
 // Verdict says in one word what a step did.
@@ -87,6 +89,8 @@ type LoopStep struct {
 	Backend string
 	Error   float64       // of Backend, in parts of 1; above 0: it should gain
 	Age     time.Duration // of Backend's signal; below 0: there is none
+	// Blind is for how long a signal has been missing; hand it to the next step.
+	Blind time.Duration
 }
 
 // String says the step in words.
@@ -118,55 +122,74 @@ type member struct {
 
 // Loop makes one step from in.Current. It is pure, and the same on every node. The next shares
 // add up to 1. A backend of weight 0 gets 0, and the weights take effect when there is nothing
-// else to go by. A signal that was lost has to be kept by the caller, and age: one that never
-// was lets the shares decay to the weights without holding them first.
+// else to go by.
 func Loop(c LoopConfig, in LoopInput) LoopStep {
 	list, drained := members(in)
 	if len(list) == 0 {
 		return LoopStep{Verdict: Frozen}
 	}
-	done := func(v Verdict, b string, err float64, age time.Duration) LoopStep {
-		next := make(Split, len(list)+len(drained))
-		for _, m := range list {
-			next[m.backend] = m.share
-		}
-		for _, b := range drained {
-			next[b] = 0
-		}
-		return LoopStep{next, v, b, err, age}
+	step := c.step(list, in)
+	step.Next = make(Split, len(list)+len(drained))
+	for _, m := range list {
+		step.Next[m.backend] = m.share
 	}
+	for _, b := range drained {
+		step.Next[b] = 0
+	}
+	return step
+}
+
+// step moves the shares in list, of which there is one at least. Next is left to the caller.
+func (c LoopConfig) step(list []member, in LoopInput) LoopStep {
+	tracking := in.Goal != nil
 	if !normal(list, func(m *member) *float64 { return &m.share }) {
 		for i := range list {
 			list[i].share = list[i].weight
 		}
-		return done(Decayed, "", 0, 0)
+		return LoopStep{Verdict: Decayed}
 	}
-	if in.Goal != nil && !normal(list, func(m *member) *float64 { return &m.goal }) {
-		return done(Frozen, "", 0, 0)
+	if tracking && !normal(list, func(m *member) *float64 { return &m.goal }) {
+		return LoopStep{Verdict: Frozen}
 	}
 	since := max(0, min(in.Since, c.Interval))
 	if backend, age := stalest(list, in.Signals); age < 0 || age > c.Fresh {
-		if age >= 0 && age <= c.Fresh+c.Hold {
-			return done(Frozen, backend, 0, age)
-		}
-		part := 1 - math.Exp(-since.Seconds()/c.Decay.Seconds())
-		c.move(list, since, func(m member) float64 { return part * (m.weight - m.share) })
-		return done(Decayed, backend, 0, age)
+		step := LoopStep{Backend: backend, Age: age}
+		step.Verdict, step.Blind = c.blind(list, age, in.Blind, since)
+		return step
 	}
-	worst := findErrors(list, in.Goal != nil)
-	if math.Abs(list[worst].err) <= c.DeadBand {
-		return done(Settled, list[worst].backend, list[worst].err, 0)
-	}
-	if since == 0 {
-		return done(Waiting, list[worst].backend, list[worst].err, 0)
-	}
-	verdict := Moved
+	worst := list[findErrors(list, tracking)]
+	step := LoopStep{Verdict: Moved, Backend: worst.backend, Error: worst.err}
 	part := c.Gain * since.Seconds() / c.Interval.Seconds()
-	if c.move(list, since, func(m member) float64 { return part * m.err }) {
-		verdict = Limited
+	switch {
+	case since == 0:
+		step.Verdict = Waiting
+	case math.Abs(worst.err) <= c.DeadBand:
+		if !c.floor(list, tracking) { // else a backend came back and starts from 0
+			step.Verdict = Settled
+		}
+	default:
+		if c.move(list, since, func(m member) float64 { return part * m.err }) {
+			step.Verdict = Limited
+		}
+		c.floor(list, tracking)
 	}
-	c.floor(list, in.Goal != nil)
-	return done(verdict, list[worst].backend, list[worst].err, 0)
+	return step
+}
+
+// blind is a step without a signal, or with one of an age that is stale: it lets the shares be,
+// and when that has lasted for Hold, decay to the weights.
+func (c LoopConfig) blind(list []member, age, before, since time.Duration) (Verdict, time.Duration) {
+	blind, lasted := time.Duration(0), age-c.Fresh
+	if age < 0 {
+		blind = before + since
+		lasted = blind
+	}
+	if lasted <= c.Hold {
+		return Frozen, blind
+	}
+	part := 1 - math.Exp(-since.Seconds()/c.Decay.Seconds())
+	c.move(list, since, func(m member) float64 { return part * (m.weight - m.share) })
+	return Decayed, blind
 }
 
 // members lists the backends with a weight, in order, and those without.
@@ -267,16 +290,19 @@ func (c LoopConfig) move(list []member, since time.Duration, by func(member) flo
 	return part < 1
 }
 
-// floor lifts backends to the floor, and ends the way down of those whose goal is 0.
-func (c LoopConfig) floor(list []member, tracking bool) {
+// floor lifts backends to the floor, and ends the way down of those whose goal is 0. It reports
+// whether one was clearly below: adding up to 1 makes the lifted ones a little less than it.
+func (c LoopConfig) floor(list []member, tracking bool) (lifted bool) {
 	const nothing = 0.001
 	for i := range list {
 		m := &list[i]
 		if !tracking || m.goal > 0 {
+			lifted = lifted || m.share < 0.8*c.Floor
 			m.share = max(m.share, c.Floor)
 		} else if m.share < nothing {
 			m.share = 0
 		}
 	}
 	normal(list, func(m *member) *float64 { return &m.share })
+	return lifted
 }

@@ -73,13 +73,23 @@ func TestAStepDoesWhatItsVerdictSays(t *testing.T) {
 			control.Split{"a": 0.9 - 0.4*(1-math.Exp(-1.0/60)), "b": 0.1 + 0.4*(1-math.Exp(-1.0/60))},
 			"decayed: the signal of a is 1h0m0s old",
 		},
-		"missing decays to the weights": {
-			control.LoopInput{Signals: signals(0, 20)},
-			even, "decayed: the signal of b is missing",
+		"missing freezes": {
+			control.LoopInput{Signals: signals(0, 20), Current: control.Split{"a": 0.9, "b": 0.1}},
+			control.Split{"a": 0.9, "b": 0.1}, "frozen: the signal of b is missing",
+		},
+		"long missing decays to the weights": {
+			control.LoopInput{Signals: signals(0, 20), Current: control.Split{"a": 0.9, "b": 0.1},
+				Blind: 10 * time.Minute},
+			control.Split{"a": 0.9 - 0.4*(1-math.Exp(-1.0/60)), "b": 0.1 + 0.4*(1-math.Exp(-1.0/60))},
+			"decayed: the signal of b is missing",
 		},
 		"what is no number is missing": {
 			control.LoopInput{Signals: signals(0, 20, math.NaN())},
-			even, "decayed: the signal of b is missing",
+			even, "frozen: the signal of b is missing",
+		},
+		"one that came back starts at the floor": {
+			control.LoopInput{Signals: signals(0, 20, 20), Current: control.Split{"a": 1, "b": 0}},
+			control.Split{"a": 1 / 1.02, "b": 0.02 / 1.02}, "moved: a has 0.0 points to gain",
 		},
 		"drained stays drained": {
 			control.LoopInput{Signals: signals(0, 20, 80), Weights: control.Split{"a": 0, "b": 1},
@@ -160,6 +170,30 @@ func TestTheLoopsSharesAreAlwaysADivisionOfTheWeighted(t *testing.T) {
 		if math.Abs(sum-1) > 1e-9 {
 			t.Fatalf("%d: the shares add up to %v after %+v", i, sum, in)
 		}
+	}
+}
+
+func TestBlindnessAddsUpUntilTheSignalIsBack(t *testing.T) {
+	c := loopConfig()
+	in := control.LoopInput{Current: control.Split{"a": 0.9, "b": 0.1},
+		Weights: control.Split{"a": 1, "b": 1}, Signals: signals(0, 20), Since: c.Interval}
+	for n := range 70 {
+		step := control.Loop(c, in)
+		want := control.Frozen
+		if time.Duration(n+1)*c.Interval > c.Hold {
+			want = control.Decayed
+		}
+		if step.Verdict != want {
+			t.Fatalf("step %d: %s", n+1, step)
+		}
+		in.Blind, in.Current = step.Blind, step.Next
+	}
+	if a := in.Current["a"]; a > 0.85 || a < 0.5 {
+		t.Errorf("after ten steps of decay a has %v", a)
+	}
+	in.Signals = signals(0, 20, 20)
+	if step := control.Loop(c, in); step.Blind != 0 || step.Verdict != control.Settled {
+		t.Errorf("with the signal back: %+v", step)
 	}
 }
 

@@ -132,6 +132,10 @@ func (n *network) assignment() Assignment {
 				Load: n.arcs[id^1].room, Late: n.arcs[id].toll.late > 0,
 			})
 		}
+		if len(flows) == 0 {
+			a.Homeless = append(a.Homeless, d.Scope)
+			continue
+		}
 		n.overload(flows, left)
 		for _, f := range flows {
 			if f.Load == 0 {
