@@ -178,7 +178,8 @@ func (c LoopConfig) step(list []member, in LoopInput) LoopStep {
 
 // blind is a step without a signal, or with one of an age that is stale: it lets the shares be,
 // and when that has lasted for Hold, decay to the weights.
-func (c LoopConfig) blind(list []member, age, before, since time.Duration) (Verdict, time.Duration) {
+func (c LoopConfig) blind(list []member, age, before, since time.Duration) (Verdict,
+	time.Duration) {
 	blind, lasted := time.Duration(0), age-c.Fresh
 	if age < 0 {
 		blind = before + since

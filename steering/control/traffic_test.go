@@ -245,7 +245,8 @@ func TestATrafficInputThatMakesNoSenseIsRefused(t *testing.T) {
 	good := control.TrafficInput{Target: simTarget(), TTL: simTTL, LeastTTL: time.Second,
 		Tolerance: 0.01}
 	how, err := control.Assign(good)
-	if diff := cmp.Diff(simTarget(), how.Residual, cmpopts.EquateApprox(0, 1e-12)); err != nil || diff != "" {
+	diff := cmp.Diff(simTarget(), how.Residual, cmpopts.EquateApprox(0, 1e-12))
+	if err != nil || diff != "" {
 		t.Errorf("nobody known: %v %s", err, diff)
 	}
 	for i, spoil := range []func(*control.TrafficInput){

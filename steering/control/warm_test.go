@@ -92,7 +92,8 @@ func replay(normal control.Split, ramp func(now, goal control.Split, miss map[st
 }
 
 func TestTheOriginBearsTheLossAndTheReturnOfACDN(t *testing.T) {
-	atOnce := func(_, goal control.Split, _ map[string]float64, _ float64, _ time.Duration) control.Split {
+	atOnce := func(_, goal control.Split, _ map[string]float64, _ float64,
+		_ time.Duration) control.Split {
 		return goal
 	}
 	slowStart := func(_, goal control.Split, _ map[string]float64, _ float64,

@@ -304,7 +304,8 @@ func TestAYearOfFlowsIsCheaperThanPaddedLatencyAndBreaksNoLimit(t *testing.T) {
 	loads := traffic(12, 1+max(2, 12/shorter))
 	ours := m.run(t, loads, flows{t, m})
 	t.Logf("min-cost flows:  %9.0f in %d months, %d slots above a capacity (highest %.0f %%), "+
-		"%.2f %% beyond the latency bound", ours.cost, len(loads)/monthSlots-1, ours.overloads, 100*ours.overloadedMost,
+		"%.2f %% beyond the latency bound", ours.cost, len(loads)/monthSlots-1,
+		ours.overloads, 100*ours.overloadedMost,
 		100*ours.late/ours.carried)
 	if ours.overloads > 0 || ours.late > 0 {
 		t.Errorf("limits were broken: %+v", ours)
