@@ -61,7 +61,8 @@ type metrics struct {
 	unsent, evicted                                           atomic.Uint64
 	connections                                               atomic.Int64
 
-	scalars []scalar
+	scalars  []scalar
+	exchange *peerMetrics
 
 	queriesDesc, answersDesc, connectionsDesc, durationDesc *prometheus.Desc
 }
@@ -82,6 +83,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // registers none.
 func newMetrics(reg prometheus.Registerer, workers int) (*metrics, error) {
 	m := &metrics{
+		exchange: newPeerMetrics(),
 		queriesDesc: describe("queries_total",
 			"Queries that were answered, by transport, type and response code.",
 			"proto", "type", "rcode"),

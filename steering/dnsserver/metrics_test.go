@@ -80,6 +80,7 @@ pointsman_dnsserver_queries_total proto=udp rcode=REFUSED type=other 1
 pointsman_dnsserver_query_duration_seconds n=8
 pointsman_dnsserver_tcp_connections 0
 pointsman_dnsserver_tcp_evicted_total 0
+pointsman_dnsserver_transfers_running 0
 pointsman_dnsserver_truncated_total 1
 pointsman_dnsserver_unanswered_total 0
 pointsman_dnsserver_unsent_total 0

@@ -27,6 +27,8 @@ type ask struct {
 	packet []byte
 	from   netip.Addr
 	tcp    bool
+	// reserve is how many octets the answer must leave free.
+	reserve int
 }
 
 // reply turns a packet into an answer, or into nil when there must be none. udpSize bounds
@@ -55,7 +57,7 @@ func replyAnd(
 	if !in.tcp {
 		limit = udpLimit(&q, udpSize)
 	}
-	out, truncated, err := pack(&q, r, limit, udpSize)
+	out, truncated, err := pack(&q, r, limit-in.reserve, udpSize)
 	if err != nil {
 		return nil, outcome{}, fmt.Errorf("packing the answer for %q: %w", q.name, err)
 	}

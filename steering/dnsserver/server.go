@@ -97,6 +97,7 @@ type Server struct {
 	sockets []*socket
 	conns   connections
 	nappers *nappers
+	peers   exchanger
 	ran     atomic.Bool
 
 	current   atomic.Pointer[published]
@@ -146,6 +147,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	var err error
 	if s.metrics, err = newMetrics(cfg.Registerer, cfg.UDPWorkers*len(s.sockets)); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	sending := func() float64 { return float64(s.peers.sending.Load()) }
+	if err := s.metrics.exchange.register(cfg.Registerer, sending); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -230,6 +235,9 @@ func (s *Server) setZones(zones []*Zone) error {
 	if err != nil {
 		s.unsigned.Store(true)
 		return err
+	}
+	if cur := s.current.Load(); cur != nil {
+		s.remember(cur.zones, zones)
 	}
 	s.publish(next)
 	return nil

@@ -80,6 +80,13 @@ func (c *connections) stop(until time.Time) {
 	}
 }
 
+// stopping reports whether stop was called.
+func (c *connections) stopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.until.IsZero()
+}
+
 // serveTCP accepts connections, and returns when all it accepted have ended.
 func (s *Server) serveTCP(ctx context.Context, sock *socket) error {
 	var wg sync.WaitGroup
@@ -123,6 +130,12 @@ func (s *Server) serveConnection(conn *connection) {
 		}
 		start := time.Now()
 		conn.used.Store(start.UnixNano())
+		if asksForZone(message.Bytes()) {
+			if !s.sendZone(conn, w, message.Bytes(), s.now(start)) {
+				return
+			}
+			continue
+		}
 		in := ask{packet: message.Bytes(), from: conn.from, tcp: true}
 		out := answers.answer(in, s.load(), s.now(start))
 		answers.counters.took(1, time.Since(start))
