@@ -32,6 +32,7 @@ import (
 	"pointsman/steering/drill"
 	"pointsman/steering/geo"
 	"pointsman/steering/override"
+	"pointsman/steering/transfer"
 )
 
 // parts are everything that runs. Those of roles that the node does not have are nil.
@@ -48,6 +49,8 @@ type parts struct {
 	engine    *steering.Engine
 	drills    *drill.Runner
 	dns       *dnsserver.Server
+	secondary *transfer.Secondary
+	notifier  *transfer.Notifier
 	edge      *edge.Server
 	purge     *purge.Service
 	admin     *admin.Server
@@ -223,6 +226,9 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 			return fmt.Errorf("dns.listen: %w", err)
 		}
 		a.closers.push(p.dns.Close)
+		if err := a.wirePeers(c, in, p); err != nil {
+			return err
+		}
 	}
 	if c.HasRole(config.RoleEdge) && len(c.Edge.Sites) > 0 {
 		p.edge, err = edge.New(edge.Config{Listen: c.Edge.Listen, Memory: int64(c.Edge.Memory),

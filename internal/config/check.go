@@ -26,6 +26,7 @@ type checker struct {
 
 func (c *checker) all() {
 	c.process()
+	c.keys()
 	c.zones()
 	c.backends()
 	c.pools()

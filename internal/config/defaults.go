@@ -25,6 +25,7 @@ func defaults() []defaultValue {
 		// Loopback and high ports: a first run needs no root and exposes nothing.
 		{"dns.listen", "127.0.0.1:5300"},
 		{"dns.coalesce", "200us"},
+		{"dns.max_transfers", "10"},
 		{"edge.listen", "127.0.0.1:8080"},
 		{"admin.listen", "127.0.0.1:8053"},
 
@@ -33,6 +34,8 @@ func defaults() []defaultValue {
 		{"probing.rise", "3"},
 		{"probing.fall", "3"},
 		{"probing.budget", "200"},
+
+		{"tsig_keys[].algorithm", "hmac-sha256"},
 
 		{"zones[].ttl", "5m"},
 		{"zones[].soa.refresh", "1h"},

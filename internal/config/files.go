@@ -39,6 +39,10 @@ func (l *loader) files(cfg *Config) {
 			l.absolute(&d.KeyDir)
 		}
 	}
+	for i := range cfg.TSIGKeys {
+		k := &cfg.TSIGKeys[i]
+		k.Secret = l.credential(element("tsig_keys", i), "secret", &k.SecretFile, k.SecretEnv)
+	}
 	for i := range cfg.Backends {
 		l.authorities(element("backends", i)+".probe.ca_file", &cfg.Backends[i].Probe.CAFile)
 	}

@@ -32,6 +32,10 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return parseCountry(raw)
 	case "prefix":
 		return parsePrefix(raw)
+	case "network":
+		return parseNetwork(raw)
+	case "addrport":
+		return raw, checkAddrPort(raw)
 	case "file":
 		return raw, nil
 	}
