@@ -27,15 +27,18 @@ func allowed() map[string][]string {
 		"probes":        {},
 		"probes/health": {"probes", "internal/store"},
 
-		"steering":           {"probes/health", "steering/control", "steering/geo"},
-		"steering/control":   {},
-		"steering/geo":       {},
-		"steering/geo/gen":   {"steering/geo"},
-		"steering/wire":      {},
-		"steering/dnssec":    {},
-		"steering/override":  {"steering", "internal/store"},
-		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec"},
-		"steering/drill":     {"probes", "steering", "internal/store"},
+		"steering":          {"probes/health", "steering/control", "steering/geo"},
+		"steering/control":  {},
+		"steering/geo":      {},
+		"steering/geo/gen":  {"steering/geo"},
+		"steering/wire":     {},
+		"steering/dnssec":   {},
+		"steering/override": {"steering", "internal/store"},
+		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec",
+			"steering/tsig"},
+		"steering/tsig":     {},
+		"steering/transfer": {"steering/tsig"},
+		"steering/drill":    {"probes", "steering", "internal/store"},
 
 		"providers":                    {},
 		"providers/fastly":             {"providers"},
@@ -62,7 +65,7 @@ func allowed() map[string][]string {
 // homes lists the libraries that live in one place, and where. Their types cross no border.
 func homes() map[string][]string {
 	return map[string][]string{
-		"github.com/miekg/dns":          {"steering/dnsserver", "steering/dnssec"},
+		"github.com/miekg/dns":          {"steering/dnsserver", "steering/dnssec", "steering/transfer"},
 		"github.com/go-resty/resty":     {"providers"},
 		"github.com/redis/go-redis":     {"internal/store/redisstore"},
 		"go.etcd.io/bbolt":              {"internal/store/boltstore"},

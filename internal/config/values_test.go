@@ -28,7 +28,8 @@ func TestDefaultIsOnLoopbackAndComplete(t *testing.T) {
 		},
 		Log:   config.Log{Level: "info", Format: "text"},
 		Store: config.Store{Kind: "bolt"},
-		DNS:   config.DNS{Listen: []string{"127.0.0.1:5300"}, Coalesce: 200 * time.Microsecond},
+		DNS: config.DNS{Listen: []string{"127.0.0.1:5300"}, Coalesce: 200 * time.Microsecond,
+			MaxTransfers: 10},
 		Probing: config.Probing{
 			Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 3, Budget: 200,
 		},

@@ -113,8 +113,7 @@ func (a *assembler) addStep(rr dns.RR, soa *dns.SOA) error {
 	return nil
 }
 
-// complete reports whether all has come. The answer to IXFR may be one SOA: nothing is new, or
-// the server means us to ask for the whole zone.
+// complete reports whether all has come.
 func (a *assembler) complete() bool { return a.done }
 
 // alone reports whether nothing but the SOA has come.

@@ -38,6 +38,21 @@ type dialer interface {
 func fetch(ctx context.Context, d dialer, from Primary, zone string, have *Copy) (*Copy, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
+	got, err := connected(ctx, d, from, zone, func(p *peer) (*Copy, error) { return p.update(have) })
+	if errors.Is(err, errNoChanges) && ctx.Err() == nil {
+		// A server without IXFR, or whose changes don't fit: all of it, where nothing is left over.
+		got, err = connected(ctx, d, from, zone, func(p *peer) (*Copy, error) { return p.pull(nil) })
+	}
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(err, ctx.Err())
+	}
+	return got, err
+}
+
+// connected does something on a new connection to a primary.
+func connected(ctx context.Context, d dialer, from Primary, zone string,
+	do func(*peer) (*Copy, error),
+) (*Copy, error) {
 	conn, err := d.DialContext(ctx, "tcp", from.Server.String())
 	if err != nil {
 		return nil, err
@@ -45,12 +60,7 @@ func fetch(ctx context.Context, d dialer, from Primary, zone string, have *Copy)
 	defer func() { _ = conn.Close() }() // nothing was left to write
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	p := peer{ctx: ctx, conn: conn, key: from.Key, zone: zone}
-	got, err := p.transfer(have)
-	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, ctx.Err())
-	}
-	return got, err
+	return do(&peer{ctx: ctx, conn: conn, key: from.Key, zone: zone})
 }
 
 // peer is a connection to a primary.
@@ -63,7 +73,8 @@ type peer struct {
 	session *tsig.Session // of the request in hand; nil: unsigned
 }
 
-func (p *peer) transfer(have *Copy) (*Copy, error) {
+// update returns what is newer than a copy; nil when nothing is.
+func (p *peer) update(have *Copy) (*Copy, error) {
 	if have == nil {
 		return p.pull(nil)
 	}
@@ -78,19 +89,18 @@ func (p *peer) transfer(have *Copy) (*Copy, error) {
 		return nil, fmt.Errorf("%w: %d after %d", errBackwards, soa.Serial, have.Serial)
 	}
 	got, err := p.pull(have)
-	var refused *refusedError
-	if errors.As(err, &refused) || errors.Is(err, errMismatch) || errors.Is(err, errWhole) {
-		return p.pull(nil) // a server without IXFR, or whose changes don't fit
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoChanges, err)
 	}
-	return got, err
+	return got, nil
 }
 
 // errBackwards says that a primary's serial number is before ours (RFC 1982).
 var errBackwards = errors.New("the serial number went backwards; to start anew, raise it there " +
 	"or remove the copy from state_dir and restart")
 
-// errWhole says that the server wants to be asked for the whole zone.
-var errWhole = errors.New("the changes aren't known")
+// errNoChanges says that IXFR brought nothing of use.
+var errNoChanges = errors.New("no changes by IXFR")
 
 // refusedError is an answer with a code other than NOERROR.
 type refusedError struct{ rcode int }
@@ -142,8 +152,8 @@ func (p *peer) pull(have *Copy) (*Copy, error) {
 				return nil, err
 			}
 		}
-		if first && a.alone() && have != nil {
-			return nil, errWhole // we have looked: there is something newer
+		if have != nil && a.alone() && !Newer(a.soa.Serial, have.Serial) {
+			return nil, nil // RFC 1995 §2
 		}
 	}
 	if p.session != nil {
