@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/tsig"
@@ -195,8 +196,9 @@ func TestIXFRHasWhatChanged(t *testing.T) {
 }
 
 func TestASlowClientOfATransferIsCutOff(t *testing.T) {
+	reg := prometheus.NewRegistry()
 	s := start(t, dnsserver.Config{Zones: []*dnsserver.Zone{version(t, 7, 200_000, nil)},
-		TCPIdle: 200 * time.Millisecond})
+		TCPIdle: 200 * time.Millisecond, Registerer: reg})
 	s.SetExchange(exchangeBy(t))
 	conn, err := net.Dial("tcp", s.Addrs()[0].String())
 	if err != nil {
@@ -209,19 +211,35 @@ func TestASlowClientOfATransferIsCutOff(t *testing.T) {
 	if err := (&dns.Conn{Conn: conn}).WriteMsg(new(dns.Msg).SetAxfr("example.test.")); err != nil {
 		t.Fatal(err)
 	}
-	// Two may run. Once both slots are free again, two more clients get their zone.
-	deadline := time.Now().Add(10 * time.Second)
-	x := exchangeBy(t)
-	x.MaxTransfers = 1
-	s.SetExchange(x)
-	for {
-		if _, _, err := transferred(t, s, 0, false); err == nil {
-			return
-		}
+	for deadline := time.Now().Add(20 * time.Second); !broken(t, reg); {
 		if time.Now().After(deadline) {
 			t.Fatal("the slow client still holds its place")
 		}
+		query(t, s, "udp", "n0.example.test.", "A") // answered meanwhile
 	}
+}
+
+// broken reports whether one transfer was counted as broken off, and none runs.
+func broken(t *testing.T, reg *prometheus.Registry) bool {
+	t.Helper()
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, running := 0.0, 1.0
+	for _, f := range all {
+		switch f.GetName() {
+		case "pointsman_dnsserver_transfers_total":
+			for _, m := range f.GetMetric() {
+				if m.GetLabel()[1].GetValue() == "broken" {
+					count = m.GetCounter().GetValue()
+				}
+			}
+		case "pointsman_dnsserver_transfers_running":
+			running = f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return count == 1 && running == 0
 }
 
 func TestSignedQueriesGetSignedAnswers(t *testing.T) {
