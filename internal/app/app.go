@@ -86,8 +86,8 @@ type loadedConfig struct {
 	config   *config.Config
 	hash     string
 	at       time.Time
-	warned   []string // of the config itself
-	warnings []string // those, and of zones from primaries
+	warned   []string       // of the config itself
+	warnings []string       // those, and of zones from primaries
 	purges   []purge.Target // its providers
 	zones    []*dnsserver.Zone
 }

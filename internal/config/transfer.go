@@ -61,17 +61,21 @@ func (c *checker) keys() {
 		if k.SecretFile == "" && k.SecretEnv == "" {
 			c.needs(at, "secret_file", "secret_env", "")
 		}
-		if k.Secret.IsZero() {
-			continue
-		}
-		raw, err := base64.StdEncoding.DecodeString(k.Secret.Reveal())
-		switch {
-		case err != nil:
-			c.mistake(at, "the secret of %s is not base64", shown(k.Name))
-		case len(raw) < leastKey:
-			c.mistake(at, "the secret of %s has %d octets, and fewer than %d can be guessed",
-				shown(k.Name), len(raw), leastKey)
-		}
+	}
+}
+
+// sharedKey checks the secret of a key once it was read.
+func (l *loader) sharedKey(at string, k *TSIGKey) {
+	if k.Secret.IsZero() {
+		return
+	}
+	raw, err := base64.StdEncoding.DecodeString(k.Secret.Reveal())
+	switch {
+	case err != nil:
+		l.mistake(at, complain("the secret of %s is not base64", shown(k.Name)))
+	case len(raw) < leastKey:
+		l.mistake(at, complain("the secret of %s has %d octets, and fewer than %d can be guessed",
+			shown(k.Name), len(raw), leastKey))
 	}
 }
 
