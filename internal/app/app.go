@@ -19,6 +19,8 @@ import (
 	"pointsman/internal/config"
 	"pointsman/purge"
 	"pointsman/steering/dnssec"
+	"pointsman/steering/dnsserver"
+	"pointsman/steering/tsig"
 )
 
 // ErrConfig says that the configuration was refused. The error lists every mistake.
@@ -72,7 +74,11 @@ type App struct {
 	store   storeWatch
 
 	signing *dnssec.Metrics
-	signers signers // guarded by reloading once New has returned
+	signers signers // guarded by reloading once New has returned, like the rest here
+
+	received received
+	keys     tsig.Ring
+	told     map[string]uint32 // the serial numbers that secondaries were told of, by zone
 
 	reloading sync.Mutex // held for the whole of a reload: one at a time
 }
@@ -82,8 +88,10 @@ type loadedConfig struct {
 	config   *config.Config
 	hash     string
 	at       time.Time
-	warnings []string
+	warned   []string       // of the config itself
+	warnings []string       // those, and of zones from primaries
 	purges   []purge.Target // its providers
+	zones    []*dnsserver.Zone
 }
 
 // New loads, checks and converts the configuration, opens the store, builds every part and
@@ -110,12 +118,16 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, errors.Join(err, a.closers.close())
 	}
 	a.loaded.Store(&loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
-		warnings: warningsOf(report), purges: in.purges})
+		warned: warningsOf(report), warnings: in.received.warnings(warningsOf(report)),
+		purges: in.purges, zones: in.zones})
+	a.received, a.keys = in.received, in.keys
+	a.follow(c)
+	a.tellSecondaries(a.loaded.Load())
 	a.metrics.config(a.loaded.Load())
 	if o.Root {
 		a.log.Warn("running as root", "reason", "user: "+rootWarning)
 	}
-	for _, w := range warningsOf(report) {
+	for _, w := range a.loaded.Load().warnings {
 		a.log.Warn("config warned", "reason", w)
 	}
 	return a, nil

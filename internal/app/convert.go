@@ -19,6 +19,7 @@ import (
 	"pointsman/steering"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/geo"
+	"pointsman/steering/tsig"
 )
 
 // This file is the only translator from the config's structs to those of the packages. The
@@ -29,6 +30,8 @@ type inputs struct {
 	spec     *steering.Spec
 	geo      geo.Data // see loadGeo
 	zones    []*dnsserver.Zone
+	keys     tsig.Ring
+	received received
 	targets  []probes.Target
 	backends []string
 	rules    map[string]health.Rules
@@ -44,9 +47,17 @@ func (in *inputs) steers() bool { return len(in.spec.Hosts) > 0 }
 // convert translates a checked config. What the packages refuse comes back as an ErrConfig
 // whose lines carry the place in the file.
 func convert(c *config.Config, r *config.Report) (*inputs, error) {
+	return convertAfter(c, r, onDisk(c))
+}
+
+// convertAfter is convert for a config that follows on zones in force.
+func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, error) {
 	in := &inputs{sites: sitesOf(c)}
 	var bad []pathMistake
-	in.zones, bad = zonesOf(c, r.Source, serialOf(time.Now()))
+	in.zones, in.received, bad = zonesOf(c, r.Source, serialOf(time.Now()), from)
+	var wrong []pathMistake
+	in.keys, wrong = keysOf(c)
+	bad = append(bad, wrong...)
 	bad = append(bad, hostMistakes(c, in.zones)...)
 	bad = append(bad, signedMistakes(c, in.zones)...)
 	var err error
@@ -118,6 +129,15 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 			return nil // the zone's own mistakes come first
 		}
 	}
+	var bad []pathMistake
+	for _, m := range dnsserver.CheckHosts(zones, steeredNames(c)) {
+		bad = append(bad, complaint(m.Path, m.Message))
+	}
+	return bad
+}
+
+// steeredNames lists the steered names as the nameserver needs to know them.
+func steeredNames(c *config.Config) []dnsserver.SteeredName {
 	var names []dnsserver.SteeredName
 	for _, h := range c.Hosts {
 		n := dnsserver.SteeredName{Host: fqdn(h.Name)}
@@ -130,11 +150,7 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 		}
 		names = append(names, n)
 	}
-	var bad []pathMistake
-	for _, m := range dnsserver.CheckHosts(zones, names) {
-		bad = append(bad, complaint(m.Path, m.Message))
-	}
-	return bad
+	return names
 }
 
 func backendsOfHost(c *config.Config, h config.Host) []config.Backend {

@@ -152,9 +152,10 @@ func TestRolesSelectWhatRuns(t *testing.T) {
 		dns, edge, admin bool
 	}{
 		"[dns, probe, edge, admin]": {[][]string{{"the nameserver"}, {"the edge", "the admin API"},
-			{"the drills", "the reloads", "the probes"}, answering()}, true, true, true},
-		"[dns]": {[][]string{{"the nameserver"}, nil, {"the drills", "the reloads"}, answering()},
-			true, false, false},
+			{"the drills", "the reloads", "the fetching of zones", "the notifying of secondaries",
+				"the probes"}, answering()}, true, true, true},
+		"[dns]": {[][]string{{"the nameserver"}, nil, {"the drills", "the reloads",
+			"the fetching of zones", "the notifying of secondaries"}, answering()}, true, false, false},
 		"[edge]": {[][]string{nil, {"the edge"}, {"the drills", "the reloads"}, keeping()}, false, true, false},
 		"[probe, admin]": {[][]string{nil, {"the admin API"}, {"the drills", "the reloads", "the probes"},
 			keeping()}, false, false, true},

@@ -37,7 +37,10 @@ func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared.Log, shared.Store = config.Log{}, config.Store{}
 	shared.Zones = slices.Clone(c.Zones)
 	for i, z := range zones {
-		shared.Zones[i].File = z.Digest() // wherever the file lies
+		shared.Zones[i].File = "" // wherever it lies, and whatever the primary has
+		if c.Zones[i].Primary == nil {
+			shared.Zones[i].File = z.Digest()
+		}
 	}
 	raw, err := json.Marshal(shared)
 	if err != nil {
@@ -89,7 +92,7 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 	if bad := needRestart(old, c); len(bad) > 0 {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, located(report, bad))
 	}
-	in, err := convert(c, report)
+	in, err := convertAfter(c, report, a.inForce())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,7 +100,8 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 		return nil, nil, err
 	}
 	return &loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
-		warnings: warningsOf(report), purges: in.purges}, in, nil
+		warned: warningsOf(report), warnings: in.received.warnings(warningsOf(report)),
+		purges: in.purges, zones: in.zones}, in, nil
 }
 
 // swap puts a prepared configuration in force. The steps that may refuse come first, and
@@ -123,10 +127,12 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		undo()
 		return fmt.Errorf("%w: providers: %w", ErrConfig, err)
 	}
+	a.exchange(next.config, in.keys)
 	// Zones and table change together, so that no query sees a name in neither.
 	if err := p.swapAnswers(zones, in); err != nil {
 		undo()
 		_ = p.purge.SetTargets(old.purges) // likewise
+		a.exchange(old.config, a.keys)
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.takeCookies(next.config)
@@ -136,7 +142,10 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		p.scheduler.SetTargets(in.targets)
 	}
 	a.keepSigners(signers)
+	a.received, a.keys = in.received, in.keys
 	a.loaded.Store(next)
+	a.follow(next.config)
+	a.tellSecondaries(next)
 	return nil
 }
 

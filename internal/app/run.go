@@ -112,6 +112,10 @@ func (p *parts) stages(a *App) []stage {
 	decide := stage{name: "deciding", runs: []named{
 		{"the drills", p.drills.Run}, {"the reloads", a.watchConfig},
 	}}
+	if p.secondary != nil {
+		decide.runs = append(decide.runs, named{"the fetching of zones", p.secondary.Run},
+			named{"the notifying of secondaries", p.notifier.Run})
+	}
 	if p.scheduler != nil {
 		decide.runs = append(decide.runs, named{"the probes", p.scheduler.Run})
 	}

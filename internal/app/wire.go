@@ -32,6 +32,7 @@ import (
 	"pointsman/steering/drill"
 	"pointsman/steering/geo"
 	"pointsman/steering/override"
+	"pointsman/steering/transfer"
 )
 
 // parts are everything that runs. Those of roles that the node does not have are nil.
@@ -49,6 +50,8 @@ type parts struct {
 	drills    *drill.Runner
 	dns       *dnsserver.Server
 	cookies   *cookieKeeper // nil: there are none, or their secrets are given
+	secondary *transfer.Secondary
+	notifier  *transfer.Notifier
 	edge      *edge.Server
 	purge     *purge.Service
 	admin     *admin.Server
@@ -223,6 +226,9 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		}
 		a.closers.push(p.dns.Close)
 		p.keepCookies(c, a.log)
+		if err := a.wirePeers(c, in, p); err != nil {
+			return err
+		}
 	}
 	if c.HasRole(config.RoleEdge) && len(c.Edge.Sites) > 0 {
 		p.edge, err = edge.New(edge.Config{Listen: c.Edge.Listen, Memory: int64(c.Edge.Memory),

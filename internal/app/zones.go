@@ -14,12 +14,21 @@ import (
 
 // zonesOf parses the zones and their files. Each mistake carries its path in the config, or its
 // line in a file.
-func zonesOf(c *config.Config, src *config.Source, serial uint32) (
-	zones []*dnsserver.Zone, bad []pathMistake,
+func zonesOf(c *config.Config, src *config.Source, serial uint32, from sources) (
+	zones []*dnsserver.Zone, got received, bad []pathMistake,
 ) {
+	got = make(received)
 	for i, z := range c.Zones {
 		at := fmt.Sprintf("zones[%d]", i)
-		zone, mistakes, err := zoneOf(z, src, at, serial)
+		if z.Primary != nil {
+			zone, err := got.zone(c, z, from)
+			if err != nil {
+				bad = append(bad, complaint(at+".primary", err.Error()))
+			}
+			zones = append(zones, zone)
+			continue
+		}
+		zone, mistakes, err := zoneOf(z, src, at, serial, from.zones[fqdn(z.Name)])
 		if err != nil {
 			bad = append(bad, complaint(at+".file", err.Error()))
 		}
@@ -29,11 +38,11 @@ func zonesOf(c *config.Config, src *config.Source, serial uint32) (
 		}
 		zones = append(zones, zone)
 	}
-	return zones, bad
+	return zones, got, bad
 }
 
 // zoneOf parses the zone at a path of the config.
-func zoneOf(z config.Zone, src *config.Source, at string, serial uint32) (
+func zoneOf(z config.Zone, src *config.Source, at string, serial uint32, before *dnsserver.Zone) (
 	*dnsserver.Zone, []dnsserver.Mistake, error,
 ) {
 	zc := dnsserver.ZoneConfig{Name: fqdn(z.Name), TTL: z.TTL, NS: absolute(z.NS, z.Name),
@@ -41,7 +50,7 @@ func zoneOf(z config.Zone, src *config.Source, at string, serial uint32) (
 			MBox: fqdn(z.SOA.Mbox), Serial: serial,
 			Refresh: z.SOA.Refresh, Retry: z.SOA.Retry, Expire: z.SOA.Expire,
 			NegativeTTL: z.SOA.NegativeTTL,
-		}}
+		}, Before: before, Rising: z.Transfer != nil}
 	for _, r := range z.Records {
 		zc.Records = append(zc.Records,
 			dnsserver.Record{Name: r.Name, Type: r.Type, TTL: r.TTL, Data: r.Data})

@@ -18,6 +18,7 @@ import (
 // with required keys alone: what else Load returns is a default.
 const minimal = `
 store: {kind: redis, redis: {address: "127.0.0.1:6379", tls: {}}}
+tsig_keys: [{name: k, secret_env: CI_KEY}]
 zones:
   - name: example.test
     ns: [ns1.example.test]
@@ -46,7 +47,7 @@ type key struct{ path, kind, fallback, limits, about string }
 // defaults from what Load fills in.
 func TestTheReferenceOfTheConfigurationIsTheCodes(t *testing.T) {
 	filled, report, err := config.Load(config.Options{Data: []byte(minimal),
-		Env: []string{"CI_TOKEN=not-a-token"}})
+		Env: []string{"CI_TOKEN=not-a-token", "CI_KEY=bm90IGEgcmVhbCBrZXksIG5vdCBvbmU="}})
 	if err != nil {
 		t.Fatalf("the minimal config: %v %v", err, report)
 	}
@@ -369,7 +370,7 @@ func (r *reference) limits(full string, f reflect.StructField) string {
 		"mailbox": "a name with a dot for the @", "ip": "an IP address, without a port",
 		"hostport": "`host:port`", "listen": "`address:port`", "url": "an http or https URL",
 		"token": "a header name", "file": "a file name",
-		"network": "a prefix, as in `203.0.113.0/24`",
+		"network": "a network, as in `192.0.2.0/24`", "addrport": "`address:port`",
 	}
 	word, known := says[f.Tag.Get("syntax")]
 	if !known {

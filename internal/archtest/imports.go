@@ -37,8 +37,10 @@ func allowed() map[string][]string {
 		"steering/cookie":   {},
 		"steering/override": {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec",
-			"steering/cookie"},
-		"steering/drill": {"probes", "steering", "internal/store"},
+			"steering/cookie", "steering/tsig"},
+		"steering/tsig":     {},
+		"steering/transfer": {"steering/tsig"},
+		"steering/drill":    {"probes", "steering", "internal/store"},
 
 		"providers":                    {},
 		"providers/fastly":             {"providers"},
@@ -65,7 +67,7 @@ func allowed() map[string][]string {
 // homes lists the libraries that live in one place, and where. Their types cross no border.
 func homes() map[string][]string {
 	return map[string][]string{
-		"github.com/miekg/dns":          {"steering/dnsserver", "steering/dnssec"},
+		"github.com/miekg/dns":          {"steering/dnsserver", "steering/dnssec", "steering/transfer"},
 		"github.com/go-resty/resty":     {"providers"},
 		"github.com/redis/go-redis":     {"internal/store/redisstore"},
 		"go.etcd.io/bbolt":              {"internal/store/boltstore"},

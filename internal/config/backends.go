@@ -68,6 +68,10 @@ func (c *checker) index(list string) map[string]int {
 		for i := range c.cfg.Geo.Lists {
 			add(i, c.cfg.Geo.Lists[i].Name)
 		}
+	case "tsig_keys":
+		for i := range c.cfg.TSIGKeys {
+			add(i, c.cfg.TSIGKeys[i].Name)
+		}
 	case "providers":
 		for i := range c.cfg.Providers {
 			add(i, c.cfg.Providers[i].Name)

@@ -27,6 +27,7 @@ type checker struct {
 func (c *checker) all() {
 	c.process()
 	c.nameserver()
+	c.keys()
 	c.zones()
 	c.backends()
 	c.pools()

@@ -31,6 +31,8 @@ type Config struct {
 	Probing Probing `koanf:"probing"`
 	Geo     Geo     `koanf:"geo"`
 
+	// TSIGKeys are the keys that are shared with other nameservers (RFC 8945).
+	TSIGKeys []TSIGKey `koanf:"tsig_keys"`
 	// Zones are the DNS zones that this node answers for.
 	Zones []Zone `koanf:"zones"`
 	// Backends are the answers to steer between.
@@ -146,6 +148,8 @@ type DNS struct {
 	TCP TCP `koanf:"tcp"`
 	// TLS serves DNS over TLS (RFC 7858); left out: nobody does.
 	TLS *DNSTLS `koanf:"tls"`
+	// MaxTransfers is how many zones are sent at the same time; more requests are refused.
+	MaxTransfers int `koanf:"max_transfers" min:"1" max:"1000"`
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018): a client that sends one back has proven its
@@ -277,6 +281,48 @@ type Zone struct {
 	File string `koanf:"file" syntax:"file"`
 	// DNSSEC signs the zone, `{}` with the defaults; left out: it isn't signed.
 	DNSSEC *DNSSEC `koanf:"dnssec"`
+	// Transfer lets others have the zone's static part (AXFR, IXFR); left out: nobody may.
+	Transfer *Transfer `koanf:"transfer"`
+	// Primary is where the zone's static part comes from, instead of from ttl, soa, ns, records
+	// and file.
+	Primary *Primary `koanf:"primary"`
+}
+
+// Transfer says who may transfer a zone, and who is told when it changes.
+type Transfer struct {
+	// To are the networks that may transfer the zone. With keys too, both are needed.
+	To []string `koanf:"to" syntax:"network"`
+	// Keys are names of tsig_keys, by one of which a request must be signed. The first signs
+	// NOTIFY.
+	Keys []string `koanf:"keys" syntax:"hostname"`
+	// Notify are the address:port of servers that are told of new versions (RFC 1996).
+	Notify []string `koanf:"notify" syntax:"addrport"`
+	// Unsigned lets a zone with dnssec be transferred, without its signatures.
+	Unsigned bool `koanf:"unsigned"`
+}
+
+// Primary is where a zone comes from.
+type Primary struct {
+	// Servers are the address:port of the primaries, asked in this order. Their NOTIFY is heeded.
+	Servers []string `koanf:"servers" required:"yes" syntax:"addrport"`
+	// Key is the name of one of tsig_keys, which signs all requests and must sign all answers and
+	// NOTIFY; empty: nothing is signed.
+	Key string `koanf:"key" syntax:"hostname"`
+}
+
+// TSIGKey is a key that is shared with other nameservers.
+type TSIGKey struct {
+	// Name is the key's name, the same on all servers; lower case, without a final dot.
+	Name string `koanf:"name" required:"yes" syntax:"hostname"`
+	// Algorithm is how messages are signed.
+	Algorithm string `koanf:"algorithm" oneof:"hmac-sha256 hmac-sha384 hmac-sha512"`
+	// SecretFile names a file that holds the secret in base64.
+	SecretFile string `koanf:"secret_file" secret:"secret"`
+	// SecretEnv names an environment variable that holds the secret in base64.
+	SecretEnv string `koanf:"secret_env" secret:"secret"`
+
+	// Secret is read by Load from SecretFile or SecretEnv.
+	Secret secret.String `koanf:"-"`
 }
 
 // The values of DNSSEC.Keys and DNSSEC.Denial.

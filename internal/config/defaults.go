@@ -43,6 +43,7 @@ func defaults() []defaultValue {
 		{"dns.tcp.max", "1000"},
 		{"dns.tcp.per_client", "100"},
 		{"dns.tcp.idle", "10s"},
+		{"dns.max_transfers", "10"},
 		{"edge.listen", "127.0.0.1:8080"},
 		{"admin.listen", "127.0.0.1:8053"},
 
@@ -51,6 +52,8 @@ func defaults() []defaultValue {
 		{"probing.rise", "3"},
 		{"probing.fall", "3"},
 		{"probing.budget", "200"},
+
+		{"tsig_keys[].algorithm", "hmac-sha256"},
 
 		{"zones[].ttl", "5m"},
 		{"zones[].soa.refresh", "1h"},

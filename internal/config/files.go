@@ -41,6 +41,11 @@ func (l *loader) files(cfg *Config) {
 			l.absolute(&d.KeyDir)
 		}
 	}
+	for i := range cfg.TSIGKeys {
+		k := &cfg.TSIGKeys[i]
+		k.Secret = l.credential(element("tsig_keys", i), "secret", &k.SecretFile, k.SecretEnv)
+		l.sharedKey(element("tsig_keys", i), k)
+	}
 	for i := range cfg.Backends {
 		l.authorities(element("backends", i)+".probe.ca_file", &cfg.Backends[i].Probe.CAFile)
 	}

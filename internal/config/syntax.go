@@ -34,6 +34,8 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return parsePrefix(raw)
 	case "network":
 		return parseNetwork(raw)
+	case "addrport":
+		return raw, checkAddrPort(raw)
 	case "file":
 		return raw, nil
 	}

@@ -34,7 +34,8 @@ func TestDefaultIsOnLoopbackAndComplete(t *testing.T) {
 			RateLimit: config.RateLimit{Mode: "enforce", Answers: 200, NXDomain: 200, NoData: 400,
 				Errors: 100, All: 1000, Slip: 2, IPv4Prefix: 24, IPv6Prefix: 56,
 				Exempt: []string{"127.0.0.0/8", "::1/128"}, Buckets: 65536},
-			TCP: config.TCP{Max: 1000, PerClient: 100, Idle: 10 * time.Second}},
+			TCP:          config.TCP{Max: 1000, PerClient: 100, Idle: 10 * time.Second},
+			MaxTransfers: 10},
 		Probing: config.Probing{
 			Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 3, Budget: 200,
 		},

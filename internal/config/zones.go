@@ -11,7 +11,10 @@ func (c *checker) zones() {
 	c.unique("zones", "name", len(zones), func(i int) string { return zones[i].Name })
 	for i := range zones {
 		at := element("zones", i)
-		if len(zones[i].NS) == 0 && zones[i].File == "" && c.whole(at+".ns") {
+		c.transfer(at+".transfer", &zones[i])
+		c.primary(at, zones[i].Primary)
+		if len(zones[i].NS) == 0 && zones[i].File == "" && zones[i].Primary == nil &&
+			c.whole(at+".ns") {
 			c.mistake(at+".ns", "is missing: at least one is needed")
 		}
 		c.soa(at, &zones[i])

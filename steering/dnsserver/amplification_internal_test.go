@@ -23,9 +23,7 @@ func loadState(t testing.TB, policy *dnssec.Policy, d Drawer) *state {
 	t.Helper()
 	var c struct {
 		Zones []struct {
-			Name    string
-			NS      []string `yaml:"ns"`
-			Records []Record
+			Name string
 		}
 		Backends []struct {
 			Name, CNAME string
@@ -60,10 +58,13 @@ func loadState(t testing.TB, policy *dnssec.Policy, d Drawer) *state {
 	if err != nil {
 		t.Fatal(err)
 	}
-	z := c.Zones[0]
-	records := append(z.Records, Record{Name: "h1", Type: "A", Data: "198.51.100.2"},
-		Record{Name: "h1", Type: "AAAA", Data: "2001:db8:0::2"})
-	zone := mustZone(t, ZoneConfig{Name: z.Name, NS: z.NS, Records: records})
+	static, err := os.ReadFile("../../test/load/zone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	static = append(static, "\nh1 IN A 198.51.100.2\nh1 IN AAAA 2001:db8:0::2\n"...)
+	zone := mustZone(t, ZoneConfig{Name: c.Zones[0].Name, File: &ZoneFile{Name: "zone",
+		Data: static}})
 	if policy != nil {
 		s, err := dnssec.New(dnssec.Config{Zone: zone.name, Policy: *policy, Folder: t.TempDir()})
 		if err != nil {

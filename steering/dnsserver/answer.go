@@ -119,6 +119,11 @@ func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
 	}
 	a.r.msg.Authoritative = true
 	switch {
+	case z.absent:
+		if next, ok = a.steerAlone(z, name, f); !ok {
+			a.r.empty = false // no fault of the table's
+		}
+		return next, ok
 	case a.st.pending && (f.kind == foundNone || f.owner != name && f.kind == foundName):
 		a.r.empty, a.r.why = true, whyNotReady() // the name may be a steered one
 		return "", false
@@ -134,6 +139,17 @@ func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
 		return a.steer(z, name, f)
 	}
 	return a.static(z, name, f.node)
+}
+
+// steerAlone answers for a name of a zone whose other content is not there: what is no answer of
+// a steered name isn't known.
+func (a *answerer) steerAlone(z *Zone, name string, f found) (next string, ok bool) {
+	if !f.steered || f.kind != foundName {
+		return "", false
+	}
+	before := len(a.r.msg.Answer)
+	next, ok = a.steer(z, name, f)
+	return next, ok && len(a.r.msg.Answer) > before
 }
 
 // static answers from a node's records, and returns an alias's target. It returns false when

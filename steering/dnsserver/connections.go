@@ -142,3 +142,10 @@ func (c *connections) stop(until time.Time) {
 		_ = conn.SetDeadline(until)
 	}
 }
+
+// stopping reports whether stop was called.
+func (c *connections) stopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.until.IsZero()
+}

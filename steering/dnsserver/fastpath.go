@@ -165,6 +165,9 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 
 // ordinary answers with the whole protocol in view, and lets the memo learn.
 func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
+	if out, ok := w.exchanged(in, st, now); ok {
+		return out
+	}
 	if p.drawn {
 		next := *st
 		next.draws = &firstDraw{Drawer: st.draws, draw: p.draw}

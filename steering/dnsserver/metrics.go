@@ -62,7 +62,8 @@ type metrics struct {
 	unsent, evicted, refused, handshakes                               atomic.Uint64
 	connections                                                        atomic.Int64
 
-	scalars []scalar
+	scalars  []scalar
+	exchange *peerMetrics
 
 	limited func() [len(fates)]uint64
 
@@ -91,6 +92,7 @@ func newMetrics(reg prometheus.Registerer, workers int, limited func() [len(fate
 		limitedDesc: describe("rate_limited_total", "Answers over UDP beyond a client's rate, by "+
 			"what was done: dropped, slipped (sent without records), would (sent as it was, since "+
 			"limits are only observed). They are counted as queries, too.", "action"),
+		exchange: newPeerMetrics(),
 		queriesDesc: describe("queries_total",
 			"Queries that were answered, by transport, type and response code.",
 			"proto", "type", "rcode"),

@@ -89,6 +89,7 @@ pointsman_dnsserver_tcp_connections 0
 pointsman_dnsserver_tcp_evicted_total 0
 pointsman_dnsserver_tcp_refused_total 0
 pointsman_dnsserver_tls_failed_total 0
+pointsman_dnsserver_transfers_running 0
 pointsman_dnsserver_truncated_total 1
 pointsman_dnsserver_unanswered_total 0
 pointsman_dnsserver_unsent_total 0

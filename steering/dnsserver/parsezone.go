@@ -202,6 +202,7 @@ func mailbox(s string) string {
 
 // serial fixes the serial number and the SOA of negative answers.
 func (p *parser) serial() {
+	p.version()
 	if p.soaRR.Serial == 0 {
 		h := fnv.New32a()
 		for _, name := range slices.Sorted(p.z.names()) {

@@ -31,6 +31,8 @@ type ask struct {
 	from   netip.Addr
 	tcp    bool
 	tls    bool // the transport is encrypted; then tcp is true as well
+	// reserve is how many octets the answer must leave free.
+	reserve int
 }
 
 // proto returns the index of the transport in protoLabels.
@@ -77,7 +79,7 @@ func (t *terms) respond(learn func(*query, *response), q *query, v verdict, in a
 	learn(q, r)
 	size := udpLimit(q, t.udpSize)
 	limit := t.limit(&in, size, q.qtype, q.edns.do, p.proven)
-	out, truncated, err := pack(q, r, limit, q.opt(t, &in, r, p.cookie))
+	out, truncated, err := pack(q, r, limit-in.reserve, q.opt(t, &in, r, p.cookie))
 	if err != nil {
 		return nil, outcome{}, fmt.Errorf("packing the answer for %q: %w", q.name, err)
 	}
@@ -144,15 +146,22 @@ func pack(q *query, r *response, limit int, opt *wire.OPT) ([]byte, bool, error)
 		if size > limit && round < 2 {
 			continue
 		}
-		if opt != nil {
-			bare := len(out)
-			out = append(out, make([]byte, size-bare)...)
-			opt.Write(out, bare)
-		}
+		out = withOPT(out, limit, opt)
 		// The name as it was asked has the same length, and all that equals it points here.
 		copy(out[headerSize:], q.asked)
 		return out, m.Truncated, nil
 	}
+}
+
+// withOPT appends an OPT record to a packed message, with what fits of its options; nil: none.
+func withOPT(out []byte, limit int, opt *wire.OPT) []byte {
+	if opt == nil {
+		return out
+	}
+	bare := len(out)
+	out = append(out, make([]byte, opt.Fit(bare, limit)-bare)...)
+	opt.Write(out, bare)
+	return out
 }
 
 // packed packs a message. The upper bits of its code stand in OPT, which comes later.

@@ -133,6 +133,7 @@ type Server struct {
 	ran      atomic.Bool
 	terms    terms
 	jar      atomic.Pointer[cookie.Jar] // nil: no cookies
+	peers    exchanger
 
 	current   atomic.Pointer[published]
 	reloading atomic.Bool // current stays as it is, whatever the table
@@ -196,6 +197,10 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.metrics, err = newMetrics(cfg.Registerer, workers, s.limitedCounts); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	sending := func() float64 { return float64(s.peers.sending.Load()) }
+	if err := s.metrics.exchange.register(cfg.Registerer, sending); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -290,6 +295,9 @@ func (s *Server) setZones(zones []*Zone) error {
 	if err != nil {
 		s.unsigned.Store(true)
 		return err
+	}
+	if cur := s.current.Load(); cur != nil {
+		s.remember(cur.zones, zones)
 	}
 	s.publish(next)
 	return nil

@@ -136,6 +136,9 @@ func whole(in []byte) []byte {
 
 // one answers one query. What the memo knows is written where it is sent from.
 func (c *stream) one(packet []byte, st *state, now time.Time) bool {
+	if asksForZone(packet) {
+		return c.flush() && c.s.sendZone(c, packet, now)
+	}
 	if len(c.out)+2+maxPrepared > writeSize && !c.flush() {
 		return false
 	}

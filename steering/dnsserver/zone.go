@@ -22,6 +22,11 @@ type ZoneConfig struct {
 	// File holds more records; nil: there are none. When it has the zone's SOA record, SOA is
 	// not used; when it has NS records of the zone, NS must be empty.
 	File *ZoneFile
+	// Before is the version in force, for a serial that isn't the file's own: it stays when the
+	// content is the same, and else comes after that one; nil: there is none.
+	Before *Zone
+	// Rising makes SOA.Serial take the place of a serial of 0 in the file too.
+	Rising bool
 }
 
 // SOA holds the fields of the zone's SOA record (RFC 1035 §3.3.13). Times are whole seconds.
@@ -65,6 +70,7 @@ type Zone struct {
 	// and the MINIMUM field (RFC 2308 §5).
 	negative *dns.SOA
 	signer   zoneSigner // nil: the zone isn't signed
+	absent   bool       // see AbsentZone
 }
 
 // Name returns the zone's name in canonical form: lower case, with the final dot.
