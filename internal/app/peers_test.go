@@ -40,14 +40,14 @@ controls { };
 key "transfer.key" { algorithm hmac-sha256; secret %q; };
 `
 
-// startNamed runs BIND with zones in the form of its config.
-func startNamed(t *testing.T, zones string, files map[string]string) *named {
+// startNamed runs BIND at an address with zones in the form of its config.
+func startNamed(t *testing.T, addr, zones string, files map[string]string) *named {
 	t.Helper()
 	path, err := exec.LookPath("named")
 	if err != nil {
 		path = "/usr/sbin/named"
 	}
-	n := &named{t: t, dir: t.TempDir(), addr: free(t), log: &buffer{}}
+	n := &named{t: t, dir: t.TempDir(), addr: addr, log: &buffer{}}
 	_, port, _ := net.SplitHostPort(n.addr)
 	for name, data := range files {
 		n.put(name, data)
@@ -126,7 +126,7 @@ func TestANodeSteersNamesOfAZoneThatItFetchesFromBIND(t *testing.T) {
 	s := newSite(t)
 	listen := free(t)
 	_, port, _ := net.SplitHostPort(listen)
-	bind := startNamed(t, `zone "example.test" { type primary; file "example.zone";
+	bind := startNamed(t, free(t), `zone "example.test" { type primary; file "example.zone";
 		allow-transfer { key "transfer.key"; };
 		also-notify { 127.0.0.1 port `+port+` key "transfer.key"; }; };`,
 		map[string]string{"example.zone": fileOf(1, "")})
@@ -200,12 +200,13 @@ func TestBINDFollowsAZoneOfANode(t *testing.T) {
 	s := newSite(t)
 	listen := free(t)
 	host, port, _ := net.SplitHostPort(listen)
-	bind := startNamed(t, `zone "example.test" { type secondary; file "copy.zone";
+	at := free(t)
+	transfer := "    transfer: {keys: [transfer.key], notify: [\"" + at + "\"]}\n"
+	s.write(s.withKey(listen, "    ttl: 1m\n", "    ttl: 1m\n"+transfer))
+	n := s.start() // first: BIND leaves a primary alone for minutes that it could not reach
+	bind := startNamed(t, at, `zone "example.test" { type secondary; file "copy.zone";
 		masterfile-format text; request-ixfr yes;
 		primaries { `+host+` port `+port+` key "transfer.key"; }; };`, nil)
-	transfer := "    transfer: {keys: [transfer.key], notify: [\"" + bind.addr + "\"]}\n"
-	s.write(s.withKey(listen, "    ttl: 1m\n", "    ttl: 1m\n"+transfer))
-	n := s.start()
 	eventually(t, "the transfer", func() bool { return bind.ask("www.example.test.") == "192.0.2.80" })
 	if got := bind.ask("cdn.example.test."); got != "" {
 		t.Errorf("a steered name was transferred: %s", got)
