@@ -19,12 +19,13 @@ type responder struct {
 	counters *counters
 	shard    int // of the counts of picks
 	query    wire.Query
-	out      []byte // where answers from the memo are written
+	tap      *observer // nil: nothing is written down
+	out      []byte    // where answers from the memo are written
 }
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
 func (s *Server) newResponder(n int) *responder {
-	return &responder{s: s, counters: s.metrics.counters[n], shard: n}
+	return &responder{s: s, counters: s.metrics.counters[n], shard: n, tap: s.newObserver(n)}
 }
 
 // answer answers one packet from a state; nil means silence. The answer may lie in w.out. It
@@ -41,9 +42,14 @@ func (w *responder) answer(in ask, st *state, now time.Time) (out []byte) {
 	}()
 	n, p := w.fast(in, st, now)
 	if n > 0 {
-		return w.out[:n]
+		out = w.out[:n]
+	} else {
+		out = w.ordinary(in, st, p, now)
 	}
-	return w.ordinary(in, st, p, now)
+	if w.tap != nil {
+		w.observe(in, out, st, n > 0, p, now)
+	}
+	return out
 }
 
 // fast answers from the memo. With 0 the packet is for the ordinary path, whose answer belongs
@@ -81,6 +87,9 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 	w.counters.answered(q.Type, a.Rcode(), in.tcp)
 	if v != nil {
 		v.count.add(w.shard)
+		if w.tap != nil {
+			w.tap.host = e.host
+		}
 	}
 	return n, p
 }
@@ -102,17 +111,22 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 		p.at = nil
 		return nil, 0
 	}
-	client := w.query.Client
-	if !client.IsValid() {
-		from = from.Unmap()
-		client = netip.PrefixFrom(from, from.BitLen())
-	}
+	client := w.client(from)
 	p.draw, p.drawn = st.draws.Next(e.host, client, w.query.Type, now), true
 	d, ok := st.table.Pick(steering.Query{Host: e.host, Client: client, Draw: p.draw})
 	if !ok {
 		return nil, 0
 	}
 	return e.find(&d), d.Scope
+}
+
+// client returns the prefix that a decision about the query is for, which came from an address.
+func (w *responder) client(from netip.Addr) netip.Prefix {
+	if c := w.query.Client; c.IsValid() {
+		return c
+	}
+	from = from.Unmap()
+	return netip.PrefixFrom(from, from.BitLen())
 }
 
 // ordinary answers with the whole protocol in view, and lets the memo learn.
@@ -128,6 +142,9 @@ func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
 		}
 	}
 	out, o, err := replyAnd(learn, in, w.s.cfg.UDPSize, st, now)
+	if w.tap != nil {
+		w.tap.outcome = o
+	}
 	if err != nil {
 		w.s.metrics.failed.Add(1)
 		w.s.faults.Do(func() { w.s.log.Error("query not answered", "err", err) })

@@ -20,6 +20,9 @@ type outcome struct {
 	truncated bool
 	empty     bool
 	picks     []pick
+	draws     []uint64     // of the picks
+	client    netip.Prefix // that they were for
+	ecs, do   bool         // the client is the query's subnet; DO was set
 }
 
 // ask is one packet and where it came from.
@@ -27,6 +30,7 @@ type ask struct {
 	packet []byte
 	from   netip.Addr
 	tcp    bool
+	port   uint16 // of the sender
 }
 
 // reply turns a packet into an answer, or into nil when there must be none. udpSize bounds
@@ -65,6 +69,10 @@ func replyAnd(
 		truncated: truncated,
 		empty:     r.empty,
 		picks:     r.picks,
+		draws:     r.draws,
+		client:    q.client(),
+		ecs:       q.edns.subnet.usable(),
+		do:        q.edns.do,
 	}, nil
 }
 

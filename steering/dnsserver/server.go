@@ -27,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"pointsman/steering"
+	"pointsman/steering/tap"
 )
 
 // Defaults of Config.
@@ -78,6 +79,8 @@ type Config struct {
 	// before it reads on, so that it wakes once for several of them. That is what the latency of
 	// answers grows by at most; 0: it always reads at once. At most 1 ms; only Linux does it.
 	Coalesce time.Duration
+	// Tap gets a sample of what is answered; nil: nothing is written down. Run runs it.
+	Tap *tap.Tap
 }
 
 // Served is how many answers of a host named a backend, or denied a type of it that the backend
@@ -147,6 +150,9 @@ func New(cfg Config) (*Server, error) {
 	var err error
 	if s.metrics, err = newMetrics(cfg.Registerer, cfg.UDPWorkers*len(s.sockets)); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	for n := range s.metrics.counters {
+		s.newObserver(n) // all sources are there before the tap runs
 	}
 	return s, nil
 }
@@ -292,11 +298,13 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.ran.Swap(true) {
 		return errors.New("running a DNS server twice")
 	}
+	stopTap := s.runTap(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	for i, sock := range s.sockets {
 		for j := range s.cfg.UDPWorkers {
 			answers := s.newResponder(1 + i*s.cfg.UDPWorkers + j)
 			udp := sock.udp[j%len(sock.udp)]
+			answers.servedAt(udp.LocalAddr())
 			g.Go(func() error { return s.serveUDP(ctx, sock, udp, answers) })
 		}
 		g.Go(func() error { return s.serveTCP(ctx, sock) })
@@ -312,7 +320,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.conns.stop(until)
 		return nil
 	})
-	return errors.Join(g.Wait(), s.Close())
+	return errors.Join(g.Wait(), stopTap(), s.Close())
 }
 
 // Close releases the addresses. It is needed only if Run was not called; further calls do

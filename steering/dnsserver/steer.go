@@ -16,11 +16,8 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 		return a.static(z, name, f.node) // TXT, MX, SOA, NS beside addresses
 	}
 	client := a.q.client()
-	d, ok := a.st.table.Pick(steering.Query{
-		Host:   f.owner,
-		Client: client,
-		Draw:   a.st.draws.Next(f.owner, client, a.q.qtype, a.now),
-	})
+	draw := a.st.draws.Next(f.owner, client, a.q.qtype, a.now)
+	d, ok := a.st.table.Pick(steering.Query{Host: f.owner, Client: client, Draw: draw})
 	if !ok || d.CNAME == "" && len(d.V4) == 0 && len(d.V6) == 0 {
 		a.r.empty = true
 		return "", false
@@ -30,6 +27,7 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 		a.r.first = d
 	}
 	a.r.picks = append(a.r.picks, pick{host: f.owner, backend: d.Backend})
+	a.r.draws = append(a.r.draws, draw)
 	a.at.variant = d.Backend
 	hdr := dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: d.TTL}
 	if d.CNAME != "" {

@@ -17,7 +17,7 @@ import (
 // connection is an open TCP connection.
 type connection struct {
 	net.Conn
-	from netip.Addr
+	from netip.AddrPort
 	used atomic.Int64 // when the last query came, in nanoseconds since 1970
 }
 
@@ -96,7 +96,7 @@ func (s *Server) serveTCP(ctx context.Context, sock *socket) error {
 			continue
 		}
 		pause.reset()
-		conn := &connection{Conn: nc, from: nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()}
+		conn := &connection{Conn: nc, from: nc.RemoteAddr().(*net.TCPAddr).AddrPort()}
 		if old := s.conns.add(conn); old != nil {
 			s.metrics.evicted.Add(1)
 			_ = old.Close()
@@ -115,6 +115,7 @@ func (s *Server) serveConnection(conn *connection) {
 	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
 	var message bytes.Buffer
 	answers := s.newResponder(0)
+	answers.servedAt(conn.LocalAddr())
 	answers.out = make([]byte, maxPrepared)
 	for {
 		s.conns.await(conn)
@@ -123,7 +124,7 @@ func (s *Server) serveConnection(conn *connection) {
 		}
 		start := time.Now()
 		conn.used.Store(start.UnixNano())
-		in := ask{packet: message.Bytes(), from: conn.from, tcp: true}
+		in := ask{packet: message.Bytes(), from: conn.from.Addr(), tcp: true, port: conn.from.Port()}
 		out := answers.answer(in, s.load(), s.now(start))
 		answers.counters.took(1, time.Since(start))
 		if out == nil {
