@@ -47,7 +47,9 @@ func (w *responder) answer(in ask, st *state, now time.Time) (out []byte) {
 		out = w.ordinary(in, st, p, now)
 	}
 	if w.tap != nil {
-		w.observe(in, out, st, n > 0, p, now)
+		if to := w.tap.wanted(n > 0, p.drawn, out); to != 0 {
+			w.show(to, &in, out, st, n > 0, p.draw, now)
+		}
 	}
 	return out
 }
@@ -87,9 +89,6 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 	w.counters.answered(q.Type, a.Rcode(), in.tcp)
 	if v != nil {
 		v.count.add(w.shard)
-		if w.tap != nil {
-			w.tap.host = e.host
-		}
 	}
 	return n, p
 }

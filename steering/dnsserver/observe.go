@@ -22,7 +22,6 @@ type observer struct {
 	event  tap.Event // reused, so that nothing is allocated
 	picks  [tap.MaxPicks]tap.Pick
 
-	host    string  // that the last steered answer from the memo was for
 	outcome outcome // of the last packet that took the ordinary path
 }
 
@@ -51,25 +50,22 @@ func (w *responder) servedAt(a net.Addr) {
 	}
 }
 
-// observe shows one answered packet to the tap, if that wants it: the memo's answer when fast is
-// true, else that of the ordinary path. What was no query is not shown.
-func (w *responder) observe(in ask, out []byte, st *state, fast bool, p place, now time.Time) {
-	steered := p.drawn
+// wanted counts one answered packet, and says which sinks want to see it. With fast the answer
+// is the memo's. What was no query is not shown.
+func (t *observer) wanted(fast, drawn bool, out []byte) tap.Wanted {
 	if !fast {
-		steered = len(w.tap.outcome.picks) > 0
+		if out == nil {
+			return 0
+		}
+		drawn = len(t.outcome.picks) > 0
 	}
-	if out == nil {
-		return
-	}
-	if to := w.tap.source.Due(steered); to != 0 {
-		w.show(to, in, out, st, fast && steered, p.draw, now)
-	}
+	return t.source.Due(drawn)
 }
 
-// show offers an event to the tap. With copied the answer is the memo's, and its one pick has the
-// draw.
+// show offers an event to the tap. With fast the answer is the memo's, and what it picked, if
+// anything, has the draw.
 func (w *responder) show(
-	to tap.Wanted, in ask, out []byte, st *state, copied bool, draw uint64, now time.Time,
+	to tap.Wanted, in *ask, out []byte, st *state, fast bool, draw uint64, now time.Time,
 ) {
 	t, o := w.tap, &w.tap.outcome
 	e := &t.event
@@ -79,11 +75,13 @@ func (w *responder) show(
 		e.Proto = tap.TCP
 	}
 	e.Table, _ = st.table.(*steering.Table)
-	if copied {
+	if fast {
 		q := &w.query
 		e.Type, e.DO, e.ECS, e.Prefix = q.Type, q.DO, q.Client.IsValid(), w.client(in.from)
-		t.picks[0] = tap.Pick{Host: t.host, Draw: draw}
-		e.Picks = t.picks[:1]
+		if found, _ := st.memo.find(q); found != nil && found.host != "" {
+			t.picks[0] = tap.Pick{Host: found.host, Draw: draw}
+			e.Picks = t.picks[:1]
+		}
 	} else {
 		e.Type, e.DO, e.ECS, e.Prefix = o.qtype, o.do, o.ecs, o.client
 		n := min(len(o.picks), len(t.picks))

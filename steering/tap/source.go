@@ -66,9 +66,18 @@ type Source struct {
 // something was picked for it. When it isn't 0, Offer may follow.
 func (s *Source) Due(steered bool) Wanted {
 	if s.shared {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		return s.dueShared(steered)
 	}
+	return s.count(steered)
+}
+
+func (s *Source) dueShared(steered bool) Wanted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count(steered)
+}
+
+func (s *Source) count(steered bool) Wanted {
 	s.messages.left--
 	if steered {
 		s.decision.left--
