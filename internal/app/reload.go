@@ -31,6 +31,7 @@ func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared := *c
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
 	shared.DNS.Listen, shared.DNS.UDPWorkers, shared.DNS.Coalesce = nil, 0, 0
+	shared.DNS.Dnstap, shared.DNS.DecisionLog = nil, nil
 	shared.Edge.Listen, shared.Admin = nil, config.Admin{}
 	shared.Log, shared.Store = config.Log{}, config.Store{}
 	shared.Zones = slices.Clone(c.Zones)
@@ -157,6 +158,8 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"dns.listen", a.DNS.Listen, b.DNS.Listen}, {"edge.listen", a.Edge.Listen, b.Edge.Listen},
 		{"dns.udp_workers", a.DNS.UDPWorkers, b.DNS.UDPWorkers},
 		{"dns.coalesce", a.DNS.Coalesce, b.DNS.Coalesce},
+		{"dns.dnstap", a.DNS.Dnstap, b.DNS.Dnstap},
+		{"dns.decision_log", a.DNS.DecisionLog, b.DNS.DecisionLog},
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},

@@ -216,8 +216,12 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		if !in.steers() {
 			table = nil // without a table to wait for, all other names can be denied
 		}
+		written, err := a.newTap(c, p.registry)
+		if err != nil {
+			return fmt.Errorf("dns: %w", err)
+		}
 		p.dns, err = dnsserver.New(dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
-			Table: table, Draws: p.draws(), Logger: a.log,
+			Table: table, Draws: p.draws(), Logger: a.log, Tap: written,
 			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce})
 		if err != nil {
 			return fmt.Errorf("dns.listen: %w", err)

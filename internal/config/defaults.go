@@ -25,6 +25,15 @@ func defaults() []defaultValue {
 		// Loopback and high ports: a first run needs no root and exposes nothing.
 		{"dns.listen", "127.0.0.1:5300"},
 		{"dns.coalesce", "200us"},
+		{"dns.dnstap.sample", "1"},
+		{"dns.dnstap.messages", "responses"},
+		{"dns.dnstap.max_size", "100MiB"},
+		{"dns.dnstap.keep", "5"},
+		{"dns.decision_log.sample", "1"},
+		{"dns.decision_log.client", "full"},
+		{"dns.decision_log.max_size", "100MiB"},
+		{"dns.decision_log.keep", "5"},
+		{"dns.decision_log.tables", "200"},
 		{"edge.listen", "127.0.0.1:8080"},
 		{"admin.listen", "127.0.0.1:8053"},
 
