@@ -243,21 +243,11 @@ func TestAReaderOnASocketGetsAllAndIsFoundAgain(t *testing.T) {
 			source := made.Source(1)
 			offer(source, event(nil))
 			stop := running(t, made)
-			for _, wrong := range []string{"protobuf:other", "-"} { // refused, and then it is gone
-				first := accept(t, l)
-				if wrong != "-" {
-					first.say(1, wrong)
-				}
-				first.conn.Close()
-				await(t, "the event is lost", func() bool { return counts(t, reg)["dnstap failed"] > 0 })
-				offer(source, event(nil))
-				lost := counts(t, reg)["dnstap failed"]
-				await(t, "it tries again", func() bool {
-					offer(source, event(nil))
-					return counts(t, reg)["dnstap failed"] > lost
-				})
-			}
-			// Somebody must offer until a connection is made again.
+			first := accept(t, l)
+			first.say(1, "protobuf:other")
+			await(t, "the event is lost", func() bool { return counts(t, reg)["dnstap failed"] == 1 })
+			first.conn.Close()
+			// A connection is made again when there is something to write.
 			done := make(chan *reader, 1)
 			var got *reader
 			go1(t, func() { done <- accept(t, l) })
@@ -309,7 +299,7 @@ func TestAReaderThatReadsNothingHoldsUpNobody(t *testing.T) {
 	source, e := made.Source(1), event(nil)
 	stop := running(t, made) // it waits for an ACCEPT that never comes
 	defer stop()
-	const all = 100000 // many times what the ring holds
+	const all = 20000 // many times what the ring holds
 	for range all {
 		offer(source, e)
 	}

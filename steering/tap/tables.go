@@ -3,6 +3,7 @@ package tap
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -78,7 +79,7 @@ func (t *tables) write(table *steering.Table) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(t.dir, 0o750); err != nil {
+	if err := os.Mkdir(t.dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := t.makeRoom(); err != nil {
