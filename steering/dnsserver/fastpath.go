@@ -46,10 +46,8 @@ func (w *responder) answer(in ask, st *state, now time.Time) (out []byte) {
 	} else {
 		out = w.ordinary(in, st, p, now)
 	}
-	if w.tap != nil {
-		if to := w.tap.wanted(n > 0, p.drawn, out); to != 0 {
-			w.show(to, &in, out, st, n > 0, p.draw, now)
-		}
+	if w.tap != nil && out != nil && w.tap.due(n > 0, p.drawn) {
+		w.show(&in, out, st, n > 0, &p, now)
 	}
 	return out
 }

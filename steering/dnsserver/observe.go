@@ -50,27 +50,33 @@ func (w *responder) servedAt(a net.Addr) {
 	}
 }
 
-// wanted counts one answered packet, and says which sinks want to see it. With fast the answer
-// is the memo's. What was no query is not shown.
-func (t *observer) wanted(fast, drawn bool, out []byte) tap.Wanted {
-	if !fast {
-		if out == nil {
-			return 0
-		}
-		drawn = len(t.outcome.picks) > 0
-	}
-	return t.source.Due(drawn)
+// due counts one answered packet, and reports whether it may have to be shown. With fast the
+// answer is the memo's, and drawn says whether it was picked.
+func (t *observer) due(fast, drawn bool) bool {
+	return t.source.Due(t.steered(fast, drawn))
 }
 
-// show offers an event to the tap. With fast the answer is the memo's, and what it picked, if
-// anything, has the draw.
-func (w *responder) show(
-	to tap.Wanted, in *ask, out []byte, st *state, fast bool, draw uint64, now time.Time,
-) {
+func (t *observer) steered(fast, drawn bool) bool {
+	if fast {
+		return drawn
+	}
+	return len(t.outcome.picks) > 0
+}
+
+// show offers an event to the sinks that want it. With fast the answer is the memo's, and the
+// place has the draw of what it picked, if anything.
+func (w *responder) show(in *ask, out []byte, st *state, fast bool, p *place, now time.Time) {
+	to := w.tap.source.Chosen(w.tap.steered(fast, p.drawn))
+	if to == 0 {
+		return
+	}
 	t, o := w.tap, &w.tap.outcome
 	e := &t.event
-	*e = tap.Event{At: now, Done: w.s.now(time.Now()), Proto: tap.UDP, Server: t.server,
+	*e = tap.Event{At: now, Proto: tap.UDP, Server: t.server,
 		Client: netip.AddrPortFrom(in.from, in.port), Query: in.packet, Answer: out}
+	if to.Timed() {
+		e.Done = w.s.now(time.Now())
+	}
 	if in.tcp {
 		e.Proto = tap.TCP
 	}
@@ -79,7 +85,7 @@ func (w *responder) show(
 		q := &w.query
 		e.Type, e.DO, e.ECS, e.Prefix = q.Type, q.DO, q.Client.IsValid(), w.client(in.from)
 		if found, _ := st.memo.find(q); found != nil && found.host != "" {
-			t.picks[0] = tap.Pick{Host: found.host, Draw: draw}
+			t.picks[0] = tap.Pick{Host: found.host, Draw: p.draw}
 			e.Picks = t.picks[:1]
 		}
 	} else {

@@ -266,12 +266,22 @@ func BenchmarkTap(b *testing.B) {
 	const block = 2000
 	packet := commonQueries(b)["steered, address"]
 	in, now := ask{packet: packet, from: clients[0]}, time.Unix(1e9, 0)
-	for _, sample := range []int{1000000, 100, 1} {
-		b.Run("1 in "+strconv.Itoa(sample), func(b *testing.B) {
-			dir := b.TempDir()
-			w, made := tapped(b, tap.Config{
-				Dnstap:    &tap.DnstapConfig{To: "file:" + dir + "/dnstap", Sample: sample},
-				Decisions: &tap.DecisionConfig{File: dir + "/decisions", Sample: sample}})
+	for _, c := range []struct {
+		name             string
+		dnstap, decision int
+	}{
+		{"dnstap 1 in 1000000", 1e6, 0}, {"dnstap 1 in 100", 100, 0}, {"dnstap all", 1, 0},
+		{"decisions 1 in 100", 0, 100}, {"both 1 in 100", 100, 100},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			dir, cfg := b.TempDir(), tap.Config{}
+			if c.dnstap > 0 {
+				cfg.Dnstap = &tap.DnstapConfig{To: "file:" + dir + "/dnstap", Sample: c.dnstap}
+			}
+			if c.decision > 0 {
+				cfg.Decisions = &tap.DecisionConfig{File: dir + "/decisions", Sample: c.decision}
+			}
+			w, made := tapped(b, cfg)
 			shown := w.fast.tap
 			var took [2][]float64
 			for b.Loop() {

@@ -41,7 +41,7 @@ type Pick struct {
 
 // Event is one query and its answer. What its slices hold is copied by Source.Offer.
 type Event struct {
-	At, Done time.Time      // when the query came, and when its answer was ready
+	At, Done time.Time      // when the query came, and (if Wanted.Timed) its answer was ready
 	Proto    Proto          // how it came
 	Client   netip.AddrPort // the sender
 	// Server is where the query was sent to; its address is not valid when the socket takes

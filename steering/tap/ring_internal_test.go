@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -122,22 +123,43 @@ func TestALaneThatIsClosedChoosesNothing(t *testing.T) {
 	s.messages.open(0)
 	s.decision.open(2)
 	for range 1000 {
-		if w := s.Due(false); w != 0 {
-			t.Fatalf("%b is due of what was not steered", w)
+		if s.Due(false) {
+			t.Fatal("what was not steered is due")
 		}
 	}
 	n := 0
 	for range 1000 {
-		switch s.Due(true) {
-		case 0:
-		case wantDecision:
-			n++
-		default:
-			t.Fatal("a message is due")
+		if !s.Due(true) {
+			continue
 		}
+		if w := s.Chosen(true); w != wantDecision {
+			t.Fatalf("%b is due", w)
+		}
+		n++
 	}
 	if n != 500 {
 		t.Errorf("%d decisions of 1000 were due, not 500", n)
+	}
+}
+
+func TestASharedSourceChoosesOverAllItsGoroutines(t *testing.T) {
+	s := &Source{shared: true}
+	s.messages.open(10)
+	s.decision.open(0)
+	var chosen atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 250 {
+				if s.Due(false) && s.Chosen(false) == wantMessage {
+					chosen.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := chosen.Load(); n != 100 {
+		t.Errorf("%d of 1000 were chosen, not 100", n)
 	}
 }
 
@@ -146,6 +168,8 @@ func BenchmarkDue(b *testing.B) {
 	s.messages.open(100)
 	s.decision.open(100)
 	for b.Loop() {
-		s.Due(true)
+		if s.Due(true) {
+			s.Chosen(true)
+		}
 	}
 }

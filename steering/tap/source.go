@@ -15,6 +15,9 @@ const (
 	wantDecision
 )
 
+// Timed reports whether somebody wants to know when the answer was ready.
+func (w Wanted) Timed() bool { return w&wantMessage != 0 }
+
 // lane is one goroutine's way to one sink. Without a ring nothing is ever due.
 type lane struct {
 	left    uint64 // until the next event that is wanted; never 0 between two calls
@@ -62,33 +65,30 @@ type Source struct {
 	mu       sync.Mutex // guards the lanes of a shared source
 }
 
-// Due counts one answered query and says who wants its event; 0: nobody. Steered says that
-// something was picked for it. When it isn't 0, Offer may follow.
-func (s *Source) Due(steered bool) Wanted {
+// Due counts one answered query, and reports whether somebody may want its event; Chosen, which
+// must follow then, says who. Steered says that something was picked for it. It is as short as can
+// be, since every query comes by.
+func (s *Source) Due(steered bool) bool {
 	if s.shared {
-		return s.dueShared(steered)
+		return true // Chosen counts, under the lock
 	}
-	return s.count(steered)
-}
-
-func (s *Source) dueShared(steered bool) Wanted {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count(steered)
-}
-
-func (s *Source) count(steered bool) Wanted {
 	s.messages.left--
 	if steered {
 		s.decision.left--
 	}
-	if s.messages.left != 0 && s.decision.left != 0 {
-		return 0
-	}
-	return s.chosen()
+	return s.messages.left == 0 || s.decision.left == 0
 }
 
-func (s *Source) chosen() (w Wanted) {
+// Chosen says who wants the event of the query that was due; 0: nobody. Offer may follow.
+func (s *Source) Chosen(steered bool) (w Wanted) {
+	if s.shared {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.messages.left--
+		if steered {
+			s.decision.left--
+		}
+	}
 	if s.messages.left == 0 {
 		s.messages.next()
 		w |= wantMessage

@@ -63,8 +63,9 @@ func event(table *steering.Table) *tap.Event {
 
 // offer shows an event to a source, if it is due.
 func offer(s *tap.Source, e *tap.Event) {
-	if to := s.Due(len(e.Picks) > 0); to != 0 {
-		s.Offer(to, e)
+	steered := len(e.Picks) > 0
+	if s.Due(steered) {
+		s.Offer(s.Chosen(steered), e)
 	}
 }
 
