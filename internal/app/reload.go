@@ -199,6 +199,8 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"dns.coalesce", a.DNS.Coalesce, b.DNS.Coalesce}, {"dns.tcp", a.DNS.TCP, b.DNS.TCP},
 		{"dns.rate_limit.buckets", a.DNS.RateLimit.Buckets, b.DNS.RateLimit.Buckets},
 		{"dns.tls.listen", tlsListen(a), tlsListen(b)},
+		{"dns.dnstap", a.DNS.Dnstap, b.DNS.Dnstap},
+		{"dns.decision_log", a.DNS.DecisionLog, b.DNS.DecisionLog},
 		{"edge.memory", a.Edge.Memory, b.Edge.Memory}, {"admin", a.Admin, b.Admin},
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},

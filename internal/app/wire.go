@@ -213,8 +213,12 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		if !in.steers() {
 			table = nil // without a table to wait for, all other names can be denied
 		}
+		written, err := a.newTap(c, p.registry)
+		if err != nil {
+			return fmt.Errorf("dns: %w", err)
+		}
 		server := dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
-			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log,
+			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log, Tap: written,
 			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce,
 			NSID: c.DNS.NSID, Version: c.DNS.Version, ReportAgent: c.DNS.ReportAgent,
 			Amplification: dnsserver.Amplification(c.DNS.Amplification),

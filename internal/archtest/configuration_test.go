@@ -33,6 +33,7 @@ backends:
       expect: {headers: [{name: server}]}
 pools: [{name: p, members: [{backend: one}]}]
 hosts: [{name: cdn.example.test, pools: [p], places: [{countries: [DE], pools: [p]}]}]
+dns: {dnstap: {to: "file:/d"}, decision_log: {file: /l}}
 geo: {lists: [{name: l, prefixes: [192.0.2.0/24]}]}
 providers: [{name: e, kind: edge, nodes: ["http://127.0.0.1:8053"]}]
 edge: {sites: [{hosts: [cdn.example.test], origin: "http://192.0.2.1"}]}
@@ -371,6 +372,7 @@ func (r *reference) limits(full string, f reflect.StructField) string {
 		"hostport": "`host:port`", "listen": "`address:port`", "url": "an http or https URL",
 		"token": "a header name", "file": "a file name",
 		"network": "a network, as in `192.0.2.0/24`", "addrport": "`address:port`",
+		"dnstap": "`unix:/path`, `tcp:host:port` or `file:/path`",
 	}
 	word, known := says[f.Tag.Get("syntax")]
 	if !known {

@@ -29,6 +29,7 @@ import (
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/geo"
+	"pointsman/steering/tap"
 	"pointsman/steering/transfer"
 )
 
@@ -189,6 +190,11 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 				return err
 			}
 			return s.Close()
+		},
+		"steering/tap": func(r prometheus.Registerer) error {
+			_, err := tap.New(tap.Config{Registerer: r,
+				Decisions: &tap.DecisionConfig{File: "/decisions", Sample: 1}})
+			return err
 		},
 		"steering/dnssec": func(r prometheus.Registerer) error {
 			_, err := dnssec.NewMetrics(r)

@@ -150,6 +150,10 @@ type DNS struct {
 	TLS *DNSTLS `koanf:"tls"`
 	// MaxTransfers is how many zones are sent at the same time; more requests are refused.
 	MaxTransfers int `koanf:"max_transfers" min:"1" max:"1000"`
+	// Dnstap writes down messages; left out: none.
+	Dnstap *Dnstap `koanf:"dnstap"`
+	// DecisionLog writes down who was sent where, and why; left out: it doesn't.
+	DecisionLog *DecisionLog `koanf:"decision_log"`
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018): a client that sends one back has proven its
@@ -242,6 +246,40 @@ type DNSTLS struct {
 	CertFile string `koanf:"cert_file" required:"yes"`
 	// KeyFile names the private key in PEM; it must not be readable by others.
 	KeyFile string `koanf:"key_file" required:"yes"`
+}
+
+// Dnstap says which messages are written down as dnstap, and where to.
+type Dnstap struct {
+	// To is a reader that listens for Frame Streams, unix:/path or tcp:host:port, or file:/path.
+	To string `koanf:"to" required:"yes" syntax:"dnstap"`
+	// Sample writes one of so many messages; 1: all.
+	Sample int `koanf:"sample" min:"1" max:"1000000"`
+	// Messages are responses (AUTH_RESPONSE), queries (AUTH_QUERY) or both.
+	Messages string `koanf:"messages" oneof:"responses queries both"`
+	// Identity says which server it was; empty: the node's name.
+	Identity string `koanf:"identity"`
+	// MaxSize is the size at which a file is put aside and a new one begun.
+	MaxSize Bytes `koanf:"max_size" min:"1MiB" max:"1TiB"`
+	// Keep is how many files that were put aside stay.
+	Keep int `koanf:"keep" min:"1" max:"1000"`
+}
+
+// DecisionLog says which decisions are written down, a line of JSON for each, and where to.
+type DecisionLog struct {
+	// File gets the lines. A folder beside it, the file's name with .tables, gets what each table
+	// in them was compiled from.
+	File string `koanf:"file" required:"yes" syntax:"file"`
+	// Sample writes one of so many steered answers; 1: all.
+	Sample int `koanf:"sample" min:"1" max:"1000000"`
+	// Client is how much of the client's prefix stands in a line: full, as the decision was made;
+	// prefix, no more than /24 or /56; none.
+	Client string `koanf:"client" oneof:"full prefix none"`
+	// MaxSize is the size at which the file is put aside and a new one begun.
+	MaxSize Bytes `koanf:"max_size" min:"1MiB" max:"1TiB"`
+	// Keep is how many files that were put aside stay.
+	Keep int `koanf:"keep" min:"1" max:"1000"`
+	// Tables is how many tables stay in the folder.
+	Tables int `koanf:"tables" min:"1" max:"100000"`
 }
 
 // Probing holds the defaults of every backend's probe, and the budget.

@@ -26,6 +26,9 @@ const (
 func (l *loader) files(cfg *Config) {
 	l.absolute(&cfg.StateDir)
 	l.absolute(&cfg.Geo.Country)
+	if d := cfg.DNS.DecisionLog; d != nil {
+		l.absolute(&d.File)
+	}
 	for i := range cfg.Zones {
 		l.absolute(&cfg.Zones[i].File)
 	}

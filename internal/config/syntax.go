@@ -38,6 +38,8 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return raw, checkAddrPort(raw)
 	case "file":
 		return raw, nil
+	case "dnstap":
+		return raw, checkDnstap(raw)
 	}
 	return "", complain("has an unknown syntax %q in its struct tag", syntax)
 }
@@ -140,6 +142,21 @@ func parseIP(raw string) (string, *complaint) {
 		return "", complain("%s is not the address of a server", shown(raw))
 	}
 	return addr.String(), nil
+}
+
+// checkDnstap checks where dnstap goes. A path that is relative would start at whatever folder
+// the process was started in.
+func checkDnstap(raw string) *complaint {
+	kind, at, _ := strings.Cut(raw, ":")
+	switch {
+	case kind == "tcp":
+		return checkHostPort(at)
+	case kind != "unix" && kind != "file":
+		return complain("%s is not unix:/path, tcp:host:port or file:/path", shown(raw))
+	case !strings.HasPrefix(at, "/"):
+		return complain("%s does not name an absolute path", shown(raw))
+	}
+	return nil
 }
 
 func isPort(s string, least int) bool {

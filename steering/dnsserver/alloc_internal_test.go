@@ -7,10 +7,24 @@ import (
 	"time"
 
 	"pointsman/steering"
+	"pointsman/steering/tap"
 )
 
 func TestTheFastPathAllocatesNothing(t *testing.T) {
 	w := newTwin(t, func(Drawer) *state { return realState(t, steering.NewDraws(1), 1) })
+	allocatesNothing(t, w)
+}
+
+func TestTheFastPathAllocatesNothingWithATap(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := tapped(t, tap.Config{
+		Dnstap:    &tap.DnstapConfig{To: "file:" + dir + "/dnstap", Sample: 1},
+		Decisions: &tap.DecisionConfig{File: dir + "/decisions", Sample: 3}})
+	allocatesNothing(t, w)
+}
+
+func allocatesNothing(t *testing.T, w *twin) {
+	t.Helper()
 	w.fast.out = make([]byte, maxPrepared)
 	w.fast.s.terms = fullTerms(t)
 	w.fast.s.SetCookies(testJar())

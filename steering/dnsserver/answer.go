@@ -17,6 +17,7 @@ type response struct {
 	optional int
 	scope    uint8
 	picks    []pick
+	draws    []uint64           // of the picks
 	first    *steering.Decision // of the first of picks
 	// empty is true when a steered name had no answer, which the table must never let happen.
 	empty bool

@@ -12,7 +12,7 @@ import (
 // connection is an open TCP connection, also of one with TLS in it.
 type connection struct {
 	net.Conn
-	from   netip.Addr
+	from   netip.AddrPort
 	client clientPrefix
 	used   atomic.Int64 // when the last query came whole, in nanoseconds since 1970
 }
@@ -49,8 +49,8 @@ func (c *connections) add(conn *connection) (evicted *connection, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.rates.Load()
-	conn.client.prefix, conn.client.family = r.client(conn.from)
-	if c.clients[conn.client] >= c.perClient && !r.trusts(conn.from) {
+	conn.client.prefix, conn.client.family = r.client(conn.from.Addr())
+	if c.clients[conn.client] >= c.perClient && !r.trusts(conn.from.Addr()) {
 		return nil, false
 	}
 	if c.open == nil {
@@ -110,7 +110,7 @@ func (c *connections) sweep(now time.Time) {
 			continue
 		}
 		allowed := min(all, patience(c.idle, c.clients[conn.client], c.perClient))
-		if r.trusts(conn.from) {
+		if r.trusts(conn.from.Addr()) {
 			allowed = all
 		}
 		if idle >= allowed {

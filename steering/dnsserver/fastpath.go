@@ -19,8 +19,9 @@ type responder struct {
 	counters *counters
 	shard    int // of the counts of picks
 	query    wire.Query
-	out      []byte   // where answers from the memo are written
-	limits   *limiter // nil over TCP
+	tap      *observer // nil: nothing is written down
+	out      []byte    // where answers from the memo are written
+	limits   *limiter  // nil over TCP
 	// subject is what the answer in hand counts for when answers are limited.
 	subject uint64
 
@@ -32,7 +33,7 @@ type responder struct {
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
 func (s *Server) newResponder(n int) *responder {
-	w := &responder{s: s, counters: s.metrics.counters[n], shard: n}
+	w := &responder{s: s, counters: s.metrics.counters[n], shard: n, tap: s.newObserver(n)}
 	if n > 0 && len(s.limiters) > 0 {
 		w.limits = s.limiters[n-1]
 	}
@@ -57,7 +58,10 @@ func (w *responder) answer(in ask, st *state, now time.Time) (out []byte) {
 		out = w.ordinary(in, st, p, now)
 	}
 	if w.limits != nil && !w.proven {
-		return w.limits.limit(in, out, w.subject, now)
+		out = w.limits.limit(in, out, w.subject, now)
+	}
+	if w.tap != nil && out != nil && w.tap.due(n > 0, p.picked) {
+		w.show(&in, out, st, n > 0, &p, now)
 	}
 	return out
 }
@@ -139,11 +143,7 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 		p.at = nil
 		return nil, 0
 	}
-	client := w.query.Client
-	if !client.IsValid() {
-		from = from.Unmap()
-		client = netip.PrefixFrom(from, from.BitLen())
-	}
+	client := w.client(from)
 	b := e.bind(st)
 	if b.chooser == nil {
 		return nil, 0
@@ -152,6 +152,7 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 	if sequence := at.Sequence(); sequence != 0 {
 		p.draw, p.drawn = st.draws.Next(sequence, client, w.query.Type, now), true
 	}
+	p.picked = true
 	d, kept := at.Choose(client, p.draw)
 	if d == nil {
 		return nil, 0
@@ -161,6 +162,15 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 		v = e.extend(b, d)
 	}
 	return v, max(scope, kept)
+}
+
+// client returns the prefix that a decision about the query is for, which came from an address.
+func (w *responder) client(from netip.Addr) netip.Prefix {
+	if c := w.query.Client; c.IsValid() {
+		return c
+	}
+	from = from.Unmap()
+	return netip.PrefixFrom(from, from.BitLen())
 }
 
 // ordinary answers with the whole protocol in view, and lets the memo learn.
@@ -180,6 +190,9 @@ func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
 		}
 	}
 	out, o, err := w.reply(learn, in, st, now)
+	if w.tap != nil {
+		w.tap.outcome = o
+	}
 	if err != nil {
 		w.s.metrics.failed.Add(1)
 		w.s.faults.Do(func() { w.s.log.Error("query not answered", "err", err) })

@@ -148,6 +148,8 @@ type place struct {
 	// drawn is true when the draw has been taken already.
 	drawn bool
 	draw  uint64
+	// picked is true when something was picked, with or without a draw.
+	picked bool
 }
 
 // newMemo makes an empty memo for a state. The names of the zones are taken from prior, when it

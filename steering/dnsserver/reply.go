@@ -23,6 +23,9 @@ type outcome struct {
 	bounded   bool // truncated by terms.most alone
 	empty     bool
 	picks     []pick
+	draws     []uint64     // of the picks
+	client    netip.Prefix // that they were for
+	ecs, do   bool         // the client is the query's subnet; DO was set
 }
 
 // ask is one packet and where it came from.
@@ -30,7 +33,8 @@ type ask struct {
 	packet []byte
 	from   netip.Addr
 	tcp    bool
-	tls    bool // the transport is encrypted; then tcp is true as well
+	port   uint16 // of the sender
+	tls    bool   // the transport is encrypted; then tcp is true as well
 	// reserve is how many octets the answer must leave free.
 	reserve int
 }
@@ -90,6 +94,10 @@ func (t *terms) respond(learn func(*query, *response), q *query, v verdict, in a
 		bounded:   truncated && limit < size,
 		empty:     r.empty,
 		picks:     r.picks,
+		draws:     r.draws,
+		client:    q.client(),
+		ecs:       q.edns.subnet.usable(),
+		do:        q.edns.do,
 	}, nil
 }
 

@@ -30,6 +30,7 @@ import (
 
 	"pointsman/steering"
 	"pointsman/steering/cookie"
+	"pointsman/steering/tap"
 )
 
 // Defaults of Config.
@@ -107,6 +108,8 @@ type Config struct {
 	// ReportAgent is the name to which resolvers report what is wrong with answers (RFC 9567);
 	// empty: none is named.
 	ReportAgent string
+	// Tap gets a sample of what is answered; nil: nothing is written down. Run runs it.
+	Tap *tap.Tap
 }
 
 // Served is how many answers of a host named a backend, or denied a type of it that the backend
@@ -202,6 +205,9 @@ func New(cfg Config) (*Server, error) {
 	sending := func() float64 { return float64(s.peers.sending.Load()) }
 	if err := s.metrics.exchange.register(cfg.Registerer, sending); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	for n := range s.metrics.counters {
+		s.newObserver(n) // all sources are there before the tap runs
 	}
 	return s, nil
 }
@@ -360,11 +366,13 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.ran.Swap(true) {
 		return errors.New("running a DNS server twice")
 	}
+	stopTap := s.runTap(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	for i, sock := range s.sockets {
 		for j := range s.cfg.UDPWorkers {
 			answers := s.newResponder(1 + i*s.cfg.UDPWorkers + j)
 			udp := sock.udp[j%len(sock.udp)]
+			answers.servedAt(udp.LocalAddr())
 			g.Go(func() error { return s.serveUDP(ctx, sock, udp, answers) })
 		}
 		g.Go(func() error { return s.serveTCP(ctx, sock.tcp, false) })
@@ -389,7 +397,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.conns.stop(until)
 		return nil
 	})
-	return errors.Join(g.Wait(), s.Close())
+	return errors.Join(g.Wait(), stopTap(), s.Close())
 }
 
 // Close releases the addresses. It is needed only if Run was not called; further calls do

@@ -161,7 +161,7 @@ func (s *Server) servePackets(
 			continue // nobody can be answered there
 		}
 		start := time.Now()
-		in := ask{packet: buf[:n], from: from.Addr()}
+		in := ask{packet: buf[:n], from: from.Addr(), port: from.Port()}
 		out := answers.answer(in, s.load(), s.now(start))
 		answers.counters.took(1, time.Since(start))
 		if out == nil {

@@ -15,7 +15,7 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	if f.node.has(a.q.qtype) && !addressType(a.q.qtype) {
 		return a.static(z, name, f.node) // TXT, MX, SOA, NS beside addresses
 	}
-	d, scope := a.choose(f.owner)
+	d, scope, draw := a.choose(f.owner)
 	if d == nil || d.CNAME == "" && len(d.V4) == 0 && len(d.V6) == 0 {
 		a.r.empty, a.r.why = true, whyOther("no backend")
 		return "", false
@@ -25,6 +25,7 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 		a.r.first = d
 	}
 	a.r.picks = append(a.r.picks, pick{host: f.owner, backend: d.Backend})
+	a.r.draws = append(a.r.draws, draw)
 	a.at.variant = d.Backend
 	hdr := dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: d.TTL}
 	if d.CNAME != "" {
@@ -50,20 +51,20 @@ func (a *answerer) steer(z *Zone, name string, f found) (next string, ok bool) {
 	return "", true
 }
 
-// choose decides for a steered name, and returns the scope of the decision.
-func (a *answerer) choose(host string) (*steering.Decision, uint8) {
+// choose decides for a steered name, and returns the scope of the decision and the draw, 0 where
+// none was needed.
+func (a *answerer) choose(host string) (d *steering.Decision, scope uint8, draw uint64) {
 	chooser := a.st.table.Chooser(host)
 	if chooser == nil {
-		return nil, 0
+		return nil, 0, 0
 	}
 	client := a.q.client()
 	at, scope := chooser.At(client)
-	draw := uint64(0)
 	if sequence := at.Sequence(); sequence != 0 {
 		draw = a.st.draws.Next(sequence, client, a.q.qtype, a.now)
 	}
 	d, kept := at.Choose(client, draw)
-	return d, max(scope, kept)
+	return d, max(scope, kept), draw
 }
 
 // addressType reports whether a type is answered from a backend's addresses alone.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -37,7 +38,8 @@ func (s *Server) serveTCP(ctx context.Context, ln *net.TCPListener, secure bool)
 			continue
 		}
 		pause.reset()
-		from := nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		from := nc.RemoteAddr().(*net.TCPAddr).AddrPort()
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		conn := &connection{Conn: quiet(nc), from: from}
 		old, ok := s.conns.add(conn)
 		if !ok {
@@ -80,7 +82,9 @@ type stream struct {
 }
 
 func (s *Server) newStream(conn *connection, rw io.ReadWriter) *stream {
-	return &stream{s: s, conn: conn, rw: rw, answers: s.newResponder(0),
+	answers := s.newResponder(0)
+	answers.servedAt(conn.LocalAddr())
+	return &stream{s: s, conn: conn, rw: rw, answers: answers,
 		in: make([]byte, readSize), out: make([]byte, 0, writeSize)}
 }
 
@@ -144,7 +148,8 @@ func (c *stream) one(packet []byte, st *state, now time.Time) bool {
 	}
 	at := len(c.out)
 	c.answers.out = c.out[at+2 : at+2+maxPrepared]
-	in := ask{packet: packet, from: c.conn.from, tcp: true, tls: c.tls}
+	in := ask{packet: packet, from: c.conn.from.Addr(), port: c.conn.from.Port(), tcp: true,
+		tls: c.tls}
 	out := c.answers.answer(in, st, now)
 	if out == nil {
 		return false // no DNS client

@@ -46,7 +46,7 @@ func (s *Server) sendZone(to *stream, packet []byte, now time.Time) (ok bool) {
 	if fault != nil {
 		body = packet
 	}
-	q, v := parseQuery(body, to.conn.from)
+	q, v := parseQuery(body, to.conn.from.Addr())
 	q.edns.subnet = subnet{} // nothing here depends on it
 	t := &transfer{s: s, to: to, q: q, session: session, kind: "axfr"}
 	if q.qtype == dns.TypeIXFR {

@@ -178,14 +178,18 @@ func (b *batch) observe(n int, now time.Time) {
 // answered there.
 func (b *batch) source(i int) (netip.Addr, bool) {
 	from := &b.from[i]
-	port := (*[2]byte)(unsafe.Pointer(&from.Port))
-	if binary.BigEndian.Uint16(port[:]) == 0 {
+	if b.port(i) == 0 {
 		return netip.Addr{}, false
 	}
 	if from.Family == unix.AF_INET {
 		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(from)).Addr), true
 	}
 	return netip.AddrFrom16(from.Addr).Unmap(), true
+}
+
+// port returns the port that the i-th packet came from.
+func (b *batch) port(i int) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&b.from[i].Port))[:])
 }
 
 // add makes the answer to the i-th packet the k-th to be written.
@@ -303,7 +307,8 @@ func (w *udpWorker) answerBatch() {
 		}
 		w.answers.out = b.out[end:][:maxPrepared]
 		packet := b.in[i*packetStride:][:b.received[i].len]
-		if out := w.answers.answer(ask{packet: packet, from: from}, st, now); out != nil {
+		in := ask{packet: packet, from: from, port: b.port(i)}
+		if out := w.answers.answer(in, st, now); out != nil {
 			b.add(k, i, out)
 			k++
 			if &out[0] == &b.out[end] {
