@@ -42,7 +42,7 @@ type Follower struct {
 	mu    sync.Mutex // guards all below
 	next  *taken     // taken last; nil: current, or refused
 	cur   *taken     // what serves; nil: nothing yet
-	used  proven // by what serves
+	used  proven     // by what serves
 	watch watch
 }
 

@@ -26,6 +26,8 @@ type Publication struct {
 // Head is a publication without its signatures.
 type Head struct {
 	Zone string `json:"zone"` // canonical
+	// Epoch rises with each publication of a zone; a Signer leaves it 0.
+	Epoch uint64 `json:"epoch"`
 	// Serial is that of the SOA record, unless the zone brings its own.
 	Serial uint32 `json:"serial"`
 	// Contents identifies what was signed, but for the serial.
@@ -138,26 +140,30 @@ func (s *Signer) Use(p Publication) {
 	}
 }
 
-// Strangers returns the tags of keys that sign here, or are asked of the parent, but are not
-// among the keys that a publication shows: who has cached those could not follow.
-func (s *Signer) Strangers(h Head) ([]uint16, error) {
+// Continues reports whether a publication shows keys that sign here, of both kinds: who has
+// cached it can verify what is signed here too.
+func (s *Signer) Continues(h Head) (bool, error) {
 	shown, err := h.sets()
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []uint16
-	for _, p := range s.using(func(k Key) bool { return k.signsZone() || k.signsKeys() }) {
-		same := func(rr dns.RR) bool {
-			k, ok := rr.(*dns.DNSKEY)
-			return ok && k.PublicKey == p.public.PublicKey && k.Flags == p.public.Flags
-		}
-		if !slices.ContainsFunc(shown[0], same) {
-			out = append(out, p.tag)
-		}
+	known := func(keys []*pair) bool {
+		return slices.ContainsFunc(keys, func(p *pair) bool {
+			return slices.ContainsFunc(shown[0], func(rr dns.RR) bool {
+				return dns.IsDuplicate(rr, p.public)
+			})
+		})
 	}
-	return out, nil
+	return known(s.using(Key.signsZone)) && known(s.using(Key.signsKeys)), nil
+}
+
+// Look warns when signatures come to their end, as Advance does.
+func (s *Signer) Look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch.again(s.cfg.Now())
 }
 
 // Settling says how long a change of keys takes.

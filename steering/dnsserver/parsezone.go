@@ -203,6 +203,7 @@ func mailbox(s string) string {
 // serial fixes the serial number and the SOA of negative answers.
 func (p *parser) serial() {
 	if p.soaRR.Serial == 0 {
+		p.z.freeSerial = true
 		h := fnv.New32a()
 		for _, name := range slices.Sorted(p.z.names()) {
 			for _, s := range p.z.node(name).sets {
