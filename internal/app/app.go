@@ -71,6 +71,10 @@ type App struct {
 
 	signing *dnssec.Metrics
 	signers signers // guarded by reloading once New has returned
+	// unpublished is true when the last reload was refused since another node has not published
+	// the signatures that it needs; republished tells that something was published.
+	unpublished atomic.Bool
+	republished chan struct{}
 
 	reloading sync.Mutex // held for the whole of a reload: one at a time
 }
@@ -82,6 +86,7 @@ type loadedConfig struct {
 	at       time.Time
 	warnings []string
 	purges   []purge.Target // its providers
+	in       *inputs
 }
 
 // New loads, checks and converts the configuration, opens the store, builds every part and
@@ -99,7 +104,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if o.LogWriter == nil {
 		o.LogWriter = os.Stderr
 	}
-	a := &App{opts: o, log: logger(c.Log, o.LogWriter), started: time.Now()}
+	a := &App{opts: o, log: logger(c.Log, o.LogWriter), started: time.Now(),
+		republished: make(chan struct{}, 1)}
 	if err := in.startGeo(c, a.log); err != nil {
 		return nil, err
 	}
@@ -108,7 +114,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, errors.Join(err, a.closers.close())
 	}
 	a.loaded.Store(&loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
-		warnings: warningsOf(report), purges: in.purges})
+		warnings: warningsOf(report), purges: in.purges, in: in})
 	a.metrics.config(a.loaded.Load())
 	for _, w := range warningsOf(report) {
 		a.log.Warn("config warned", "reason", w)

@@ -19,6 +19,10 @@ func zonesOf(c *config.Config, src *config.Source, serial uint32) (
 ) {
 	for i, z := range c.Zones {
 		at := fmt.Sprintf("zones[%d]", i)
+		serial := serial
+		if z.DNSSEC != nil && z.DNSSEC.Mode != config.SignLocal {
+			serial = 0 // it comes with the signatures, the same for all nodes
+		}
 		zone, mistakes, err := zoneOf(z, src, at, serial)
 		if err != nil {
 			bad = append(bad, complaint(at+".file", err.Error()))

@@ -39,11 +39,13 @@ type Follower struct {
 	cfg FollowerConfig
 	log *slog.Logger
 
-	mu    sync.Mutex // guards all below
-	next  *taken     // taken last; nil: current, or refused
-	cur   *taken     // what serves; nil: nothing yet
-	used  proven     // by what serves
-	watch watch
+	mu   sync.Mutex // guards all below
+	next *taken     // taken last; nil: current, or refused
+	cur  *taken     // what serves; nil: nothing yet
+	used proven     // by what serves
+	// anyKeys is true when the next publication may bring keys that nobody knows.
+	anyKeys bool
+	watch   watch
 }
 
 // proven are signatures that were verified, by the public halves of keys.
@@ -85,16 +87,16 @@ func (f *Follower) Take(ctx context.Context, p Publication, trusted bool) error 
 	}
 	t.trusted = trusted
 	f.mu.Lock()
-	known := f.cur
+	known, any := f.cur, f.anyKeys
 	f.mu.Unlock()
-	if !trusted && known != nil && !t.continues(known) {
+	if !trusted && !any && known != nil && !t.continues(known) {
 		if err := f.vouched(ctx, t); err != nil {
 			return fmt.Errorf("trusting new keys of %s: %w", f.cfg.Zone, err)
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.next = t
+	f.next, f.anyKeys = t, false
 	return nil
 }
 
@@ -173,11 +175,7 @@ func (f *Follower) vouched(ctx context.Context, t *taken) error {
 func (f *Follower) Forgo() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cur != nil {
-		old := *f.cur
-		old.own = [][]dns.RR{{}}
-		f.cur = &old
-	}
+	f.anyKeys = true
 }
 
 // Sign finds the published signatures of a zone. Those that don't verify refuse the whole
