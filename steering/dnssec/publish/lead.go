@@ -136,8 +136,7 @@ func (n *Node) sweep(ctx context.Context, m *manifest) error {
 // count from the change of a key; they hold when every node had it within Propagation.
 func (n *Node) settle(ctx context.Context) error {
 	if n.dirty.Load() || n.cur == nil {
-		n.mayStep.Store(false)
-		return nil
+		return nil // Advance waits for that by itself
 	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -171,6 +170,6 @@ func (n *Node) settle(ctx context.Context) error {
 	}
 	waits := n.cfg.Signer.Settling()
 	late := n.settled.Sub(n.cur.KeysSince) > waits.Propagation
-	n.mayStep.Store(!n.dirty.Load() && (!late || now.Sub(n.settled) >= waits.Caches))
+	n.mayStep.Store(!late || now.Sub(n.settled) >= waits.Caches)
 	return nil
 }

@@ -85,7 +85,6 @@ func (n *Node) Sign(ctx context.Context, z *dnssec.Zone) (*dnssec.Signed, error)
 		n.poke() // to keep what now serves
 		return signed, err
 	}
-	n.mayStep.Store(false)
 	signed, err := n.cfg.Signer.Sign(ctx, z)
 	if err == nil {
 		n.dirty.Store(true)

@@ -22,7 +22,7 @@ const (
 // sync follows the shared store, and publishes what is to be published. It reports whether the
 // zone should be signed again.
 func (n *Node) sync(ctx context.Context) (changed bool, err error) {
-	led := n.leads.Load()
+	led, might := n.leads.Load(), n.mayStep.Load()
 	fresh, err := n.pull(ctx)
 	if err != nil {
 		n.mayStep.Store(false)
@@ -41,6 +41,7 @@ func (n *Node) sync(ctx context.Context) (changed bool, err error) {
 	}
 	if n.leads.Load() {
 		err = n.serveAll(ctx)
+		fresh = fresh || !might && n.mayStep.Load() // a step may have waited for that
 	} else {
 		err = n.tell(ctx)
 	}
