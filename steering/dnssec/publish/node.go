@@ -118,6 +118,7 @@ func (n *Node) Load(ctx context.Context) {
 			n.log.Warn("own copy of the publication not read", "err", err)
 		}
 	}
+	defer n.mayStep.Store(false) // the Board finds out, and tells
 	if _, err := n.sync(ctx); err == nil {
 		return
 	} else if !errors.Is(err, context.Canceled) {
