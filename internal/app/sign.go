@@ -83,12 +83,14 @@ func (a *App) openSigner(c *config.Config, p *parts, zone string, d *config.DNSS
 	if d.Mode == config.SignLocal {
 		return zs, nil
 	}
-	fc := dnssec.FollowerConfig{Zone: zone, Refresh: d.Refresh, Logger: a.log, Metrics: a.signing}
+	fc := dnssec.FollowerConfig{Zone: zone, Refresh: d.Refresh, Logger: a.log,
+		Metrics: a.signing}
 	if len(d.Parent) > 0 {
 		fc.Parent = dnssec.Ask(d.Parent)
 	}
-	pc := publish.Config{Zone: zone, Follower: dnssec.NewFollower(fc), Node: c.Node, Signer: signer, Shared: p.sharedOr(),
-		Logger: a.log, Metrics: a.signing}
+	pc := publish.Config{Zone: zone, Node: c.Node, Signer: signer,
+		Follower: dnssec.NewFollower(fc), Shared: p.sharedOr(), Logger: a.log,
+		Metrics: a.signing}
 	if p.shared != nil {
 		pc.Local = p.local
 	}
