@@ -74,7 +74,11 @@ type App struct {
 	store   storeWatch
 
 	signing *dnssec.Metrics
-	signers signers // guarded by reloading once New has returned, like the rest here
+	signers signers // guarded by reloading once New has returned, like the next three
+	// unpublished is true when the last reload was refused since another node has not published
+	// the signatures that it needs; republished tells that something was published.
+	unpublished atomic.Bool
+	republished chan struct{}
 
 	received received
 	keys     tsig.Ring
@@ -92,6 +96,7 @@ type loadedConfig struct {
 	warnings []string       // those, and of zones from primaries
 	purges   []purge.Target // its providers
 	zones    []*dnsserver.Zone
+	in       *inputs
 }
 
 // New loads, checks and converts the configuration, opens the store, builds every part and
@@ -109,7 +114,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if o.LogWriter == nil {
 		o.LogWriter = os.Stderr
 	}
-	a := &App{opts: o, log: logger(c.Log, o.LogWriter), started: time.Now()}
+	a := &App{opts: o, log: logger(c.Log, o.LogWriter), started: time.Now(),
+		republished: make(chan struct{}, 1)}
 	if err := in.startGeo(c, a.log); err != nil {
 		return nil, err
 	}
@@ -119,7 +125,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.loaded.Store(&loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
 		warned: warningsOf(report), warnings: in.received.warnings(warningsOf(report)),
-		purges: in.purges, zones: in.zones})
+		purges: in.purges, zones: in.zones, in: in})
 	a.received, a.keys = in.received, in.keys
 	a.follow(c)
 	a.tellSecondaries(a.loaded.Load())

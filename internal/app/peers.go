@@ -151,7 +151,7 @@ func (a *App) takeZone(got *transfer.Copy) error {
 	for _, m := range hostMistakes(l.config, next.zones) {
 		return fmt.Errorf("%s: %s", m.path, m.message)
 	}
-	signed, signers, err := a.signZones(l.config, &inputs{zones: next.zones})
+	signed, signers, err := a.signZones(l.config, &inputs{zones: next.zones}, a.parts)
 	if err != nil {
 		return err
 	}

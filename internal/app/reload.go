@@ -19,6 +19,7 @@ import (
 
 	"pointsman/internal/admin/api"
 	"pointsman/internal/config"
+	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 )
 
@@ -40,6 +41,11 @@ func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 		shared.Zones[i].File = "" // wherever it lies, and whatever the primary has
 		if c.Zones[i].Primary == nil {
 			shared.Zones[i].File = z.Digest()
+		}
+		if d := shared.Zones[i].DNSSEC; d != nil {
+			signing := *d
+			signing.Mode, signing.KeyDir = "", "" // the signer's are its own
+			shared.Zones[i].DNSSEC = &signing
 		}
 	}
 	raw, err := json.Marshal(shared)
@@ -69,6 +75,7 @@ func (a *App) Reload(context.Context) (api.Reloaded, error) {
 		err = a.swap(next, in)
 	}
 	a.metrics.reload(err)
+	a.unpublished.Store(errors.Is(err, dnssec.ErrUnpublished))
 	if err != nil {
 		a.log.Error("config refused, the old one serves on", "err", err)
 		a.parts.events.Add("config", "config refused, the old one serves on: "+firstLine(err), nil)
@@ -101,14 +108,14 @@ func (a *App) prepare(old *config.Config) (*loadedConfig, *inputs, error) {
 	}
 	return &loadedConfig{config: c, hash: hashOf(c, in.zones), at: time.Now(),
 		warned: warningsOf(report), warnings: in.received.warnings(warningsOf(report)),
-		purges: in.purges, zones: in.zones}, in, nil
+		purges: in.purges, zones: in.zones, in: in}, in, nil
 }
 
 // swap puts a prepared configuration in force. The steps that may refuse come first, and
 // are taken back should a later one refuse; the rest cannot fail.
 func (a *App) swap(next *loadedConfig, in *inputs) error {
 	p := a.parts
-	zones, signers, err := a.signZones(next.config, in)
+	zones, signers, err := a.signZones(next.config, in, p)
 	if err != nil {
 		return err
 	}
@@ -133,6 +140,9 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		undo()
 		_ = p.purge.SetTargets(old.purges) // likewise
 		a.exchange(old.config, a.keys)
+		if errors.Is(err, dnssec.ErrUnpublished) {
+			_ = p.steer(old.in) // likewise
+		}
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.takeCookies(next.config)
@@ -260,6 +270,11 @@ func (a *App) watchConfig(ctx context.Context) error {
 		case <-a.opts.Hup:
 			last = a.stamps()
 			_, _ = a.Reload(ctx) // Reload has logged and counted its outcome
+		case <-a.republished:
+			if a.unpublished.Load() {
+				last = a.stamps()
+				_, _ = a.Reload(ctx)
+			}
 		case _, ok := <-changes:
 			if !ok {
 				changes, faults = nil, nil // the watcher gave up; SIGHUP remains

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"reflect"
 
 	"pointsman/internal/config"
 	"pointsman/steering/dnssec"
+	"pointsman/steering/dnssec/publish"
 	"pointsman/steering/dnsserver"
 )
 
@@ -16,12 +18,27 @@ type signers map[string]zoneSigner
 
 type zoneSigner struct {
 	config config.DNSSEC
-	signer *dnssec.Signer
+	signer interface {
+		dnsserver.ZoneSigner
+		Forget()
+	}
+	node *publish.Node // the signer of a zone whose signatures go through the store; else nil
+}
+
+// nodes are those of zones whose signatures go through the store.
+func (s signers) nodes() []*publish.Node {
+	var out []*publish.Node
+	for _, zs := range s {
+		if zs.node != nil {
+			out = append(out, zs.node)
+		}
+	}
+	return out
 }
 
 // signZones opens the signers of zones, and returns the zones as signed ones. in.zones must be
 // those of c. Neither a nor in changes.
-func (a *App) signZones(c *config.Config, in *inputs) ([]*dnsserver.Zone, signers, error) {
+func (a *App) signZones(c *config.Config, in *inputs, p *parts) ([]*dnsserver.Zone, signers, error) {
 	next := make(signers)
 	if !c.HasRole(config.RoleDNS) {
 		return in.zones, next, nil
@@ -36,7 +53,7 @@ func (a *App) signZones(c *config.Config, in *inputs) ([]*dnsserver.Zone, signer
 		zs, ok := a.signers[z.Name()]
 		if !ok || !reflect.DeepEqual(zs.config, *d) {
 			var err error
-			if zs, err = a.openSigner(c, z.Name(), d); err != nil {
+			if zs, err = a.openSigner(c, p, z.Name(), d); err != nil {
 				return nil, nil, fmt.Errorf("zones[%d].dnssec: %w", i, err)
 			}
 		}
@@ -51,26 +68,72 @@ func (a *App) signZones(c *config.Config, in *inputs) ([]*dnsserver.Zone, signer
 	return zones, next, nil
 }
 
-func (a *App) openSigner(c *config.Config, zone string, d *config.DNSSEC) (zoneSigner, error) {
+func (a *App) openSigner(c *config.Config, p *parts, zone string, d *config.DNSSEC) (
+	zoneSigner, error,
+) {
+	zs := zoneSigner{config: *d}
+	var signer *dnssec.Signer
+	if d.Mode != config.SignKeyless {
+		var err error
+		if signer, err = a.openKeys(c, zone, d); err != nil {
+			return zs, err
+		}
+		zs.signer = signer
+	}
+	if d.Mode == config.SignLocal {
+		return zs, nil
+	}
+	fc := dnssec.FollowerConfig{Zone: zone, Refresh: d.Refresh, Logger: a.log,
+		Metrics: a.signing}
+	if len(d.Parent) > 0 {
+		fc.Parent = dnssec.Ask(d.Parent)
+	}
+	pc := publish.Config{Zone: zone, Node: c.Node, Signer: signer,
+		Follower: dnssec.NewFollower(fc), Shared: p.sharedOr(), Logger: a.log,
+		Metrics: a.signing}
+	if p.shared != nil {
+		pc.Local = p.local
+	}
+	zs.node = publish.New(pc)
+	p.board.Own(zs.node)
+	zs.node.Load(context.Background()) // its calls are bounded in time
+	zs.signer = zs.node
+	return zs, nil
+}
+
+// openKeys opens the keys of a zone, and tells what the parent shall have.
+func (a *App) openKeys(c *config.Config, zone string, d *config.DNSSEC) (*dnssec.Signer, error) {
 	folder := d.KeyDir
 	if folder == "" {
 		folder = filepath.Join(c.StateDir, "dnssec")
 	}
 	sc := dnssec.Config{Zone: zone, Policy: policyOf(d), Folder: folder, Logger: a.log,
-		Metrics: a.signing}
+		Metrics: a.signing, Publishes: d.Mode == config.SignForAll}
 	if len(d.Parent) > 0 {
 		sc.Parent = dnssec.Ask(d.Parent)
 	}
 	s, err := dnssec.New(sc)
 	if err != nil {
-		return zoneSigner{}, err
+		return nil, err
 	}
 	ds, err := s.DS()
 	if err != nil {
-		return zoneSigner{}, err
+		return nil, err
 	}
 	a.log.Info("keys opened", "zone", zone, "ds", ds.String())
-	return zoneSigner{config: *d, signer: s}, nil
+	return s, nil
+}
+
+// published tells the nameserver, and a reload that waits for it, that signatures were
+// published.
+func (a *App) published(string) {
+	if a.parts != nil && a.parts.dns != nil {
+		a.parts.dns.SignAgain()
+	}
+	select {
+	case a.republished <- struct{}{}:
+	default: // it has been told
+	}
 }
 
 // keep puts signers in force, and forgets those of zones that are signed no more.
@@ -84,6 +147,7 @@ func (a *App) keepSigners(next signers) {
 			"it has no dnssec in the config; as long as its parent has DS records it can't be resolved")
 	}
 	a.signers = next
+	a.parts.board.Set(next.nodes())
 }
 
 // policyOf converts how a zone is signed.

@@ -161,3 +161,42 @@ func TestCheckMakesNoKeysAndFindsRecordsOfTheSigner(t *testing.T) {
 		t.Errorf("check: %v", err)
 	}
 }
+
+func TestASignerGoesOnAfterARestartWithSerialAndSignatures(t *testing.T) {
+	s := newSite(t)
+	s.config = s.with("    ns: [ns1]\n", "    ns: [ns1]\n    dnssec: {mode: signer}\n")
+	s.write(s.config)
+	serial := func(n *node) (uint32, string) {
+		m := new(dns.Msg)
+		m.SetQuestion("example.test.", dns.TypeSOA)
+		m.SetEdns0(1232, true)
+		in, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).ExchangeContext(t.Context(), m, n.dns)
+		if err != nil || len(in.Answer) != 2 {
+			t.Fatalf("%v %v", in, err)
+		}
+		return in.Answer[0].(*dns.SOA).Serial, in.Answer[1].(*dns.RRSIG).Signature
+	}
+	n := s.start()
+	first, sig := serial(n)
+	deadline := time.Now().Add(20 * time.Second)
+	for !strings.Contains(s.log.String(), "zone published") {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was published:\n%s", s.log)
+		}
+		n.ask("www.example.test.")
+	}
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	n = s.start()
+	if again, same := serial(n); again != first || same != sig {
+		t.Errorf("serial %d became %d, and signed anew: %t", first, again, same != sig)
+	}
+	s.write(s.with("192.0.2.80", "192.0.2.81"))
+	if _, err := n.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := serial(n); int32(after-first) <= 0 {
+		t.Errorf("a change of the zone took the serial from %d to %d", first, after)
+	}
+}

@@ -28,6 +28,7 @@ import (
 	"pointsman/purge"
 	"pointsman/steering"
 	"pointsman/steering/dnssec"
+	"pointsman/steering/dnssec/publish"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/drill"
 	"pointsman/steering/geo"
@@ -55,6 +56,7 @@ type parts struct {
 	edge      *edge.Server
 	purge     *purge.Service
 	admin     *admin.Server
+	board     *publish.Board // of published signatures
 
 	viewing sync.Mutex // held while a view is handed to the engine, so that the newest wins
 }
@@ -203,11 +205,14 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 	if a.signing, err = dnssec.NewMetrics(p.registry); err != nil {
 		return err
 	}
-	zones, signers, err := a.signZones(c, in)
+	p.board = publish.NewBoard(publish.BoardConfig{Shared: p.sharedOr(), Changed: a.published,
+		Logger: a.log})
+	zones, signers, err := a.signZones(c, in, p)
 	if err != nil {
 		return err
 	}
 	a.signers = signers
+	p.board.Set(signers.nodes())
 	if c.HasRole(config.RoleDNS) {
 		table := p.engine.Table
 		if !in.steers() {

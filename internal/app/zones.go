@@ -28,7 +28,11 @@ func zonesOf(c *config.Config, src *config.Source, serial uint32, from sources) 
 			zones = append(zones, zone)
 			continue
 		}
-		zone, mistakes, err := zoneOf(z, src, at, serial, from.zones[fqdn(z.Name)])
+		serial, before := serial, from.zones[fqdn(z.Name)]
+		if z.DNSSEC != nil && z.DNSSEC.Mode != config.SignLocal {
+			serial, before = 0, nil // it comes with the signatures, the same for all nodes
+		}
+		zone, mistakes, err := zoneOf(z, src, at, serial, before)
 		if err != nil {
 			bad = append(bad, complaint(at+".file", err.Error()))
 		}

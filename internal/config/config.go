@@ -371,8 +371,19 @@ const (
 	DenyByHash = "nsec3"
 )
 
+// The values of DNSSEC.Mode.
+const (
+	SignLocal   = "local"
+	SignForAll  = "signer"
+	SignKeyless = "keyless"
+)
+
 // DNSSEC says how a zone is signed.
 type DNSSEC struct {
+	// Mode is local for a node that signs for itself, signer for one that also publishes its
+	// signatures through the store, keyless for one that has no keys and serves what a signer
+	// has published; keyless needs store.kind redis.
+	Mode string `koanf:"mode" oneof:"local signer keyless"`
 	// Algorithm is that of the keys.
 	Algorithm string `koanf:"algorithm" oneof:"ecdsap256sha256 ed25519"`
 	// Keys is csk for one key that signs everything, ksk-zsk for one that signs keys and one

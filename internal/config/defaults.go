@@ -69,6 +69,7 @@ func defaults() []defaultValue {
 		{"zones[].soa.retry", "10m"},
 		{"zones[].soa.expire", "168h"},
 		{"zones[].soa.negative_ttl", "30s"},
+		{"zones[].dnssec.mode", SignLocal},
 		{"zones[].dnssec.algorithm", "ecdsap256sha256"},
 		{"zones[].dnssec.keys", OneKey},
 		{"zones[].dnssec.denial", DenyByName},

@@ -46,16 +46,32 @@ func (c *checker) dnssec(at string, d *DNSSEC) {
 			"has been seen to name the new one")
 	}
 	c.distinct(at+".parent", d.Parent)
-	if c.cfg.Store.Kind != StoreRedis {
+	if d.Mode == SignKeyless {
+		c.keyless(at, d)
+	}
+	if c.cfg.Store.Kind != StoreRedis || d.Mode != SignLocal {
 		return
 	}
 	if d.KeyDir == "" {
 		c.mistake(at+".key_dir", "is missing: nodes that share a store must have the same keys, "+
-			"so put copies of them into a folder on each")
+			"so put copies of them into a folder on each; or set mode: signer on one, and "+
+			"mode: keyless on the others")
 	}
 	if d.KeyLifetime > 0 || d.Keys == TwoKeys && d.ZoneKeyLifetime > 0 {
 		c.mistake(at, "keys that are replaced (key_lifetime, zone_key_lifetime) would differ "+
-			"between the nodes that share a store: set 0s")
+			"between the nodes that share a store: set 0s; or set mode: signer on one, and "+
+			"mode: keyless on the others")
+	}
+}
+
+// keyless checks a zone whose signatures come from another node.
+func (c *checker) keyless(at string, d *DNSSEC) {
+	if c.cfg.Store.Kind != StoreRedis {
+		c.mistake(at+".mode", "keyless needs store.kind redis: a signer publishes the signatures "+
+			"there")
+	}
+	if d.KeyDir != "" {
+		c.mistake(at+".key_dir", "has no use with mode keyless: this node must not have keys")
 	}
 }
 

@@ -13,6 +13,10 @@ type Metrics struct {
 	made     *prometheus.CounterVec
 	stuck    *prometheus.GaugeVec
 	failures *prometheus.CounterVec
+	lacking  *prometheus.GaugeVec
+	bogus    *prometheus.CounterVec
+	at       *prometheus.GaugeVec
+	waiting  *prometheus.GaugeVec
 }
 
 // NewMetrics builds the metrics and registers them; a nil Registerer registers none.
@@ -33,11 +37,20 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			"Signatures that could not be replaced in time and serve on until their end."),
 		failures: counter("failures_total",
 			"Rounds of signing, steps of keys and looks at the parent that went wrong."),
+		lacking: gauge("unpublished_sets",
+			"Sets of the zone as this node has it that the newest publication has no signature for."),
+		bogus: counter("publications_refused_total",
+			"Publications that were damaged, older than one before, or did not verify."),
+		at: gauge("publication_timestamp_seconds",
+			"When the publication in use was made, in seconds since 1970."),
+		waiting: gauge("publication_pending",
+			"1 while this node has signed what it could not publish, else 0."),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.end, m.made, m.stuck, m.failures} {
+	for _, c := range []prometheus.Collector{m.end, m.made, m.stuck, m.failures, m.lacking,
+		m.bogus, m.at, m.waiting} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
@@ -68,6 +81,40 @@ func (m *Metrics) expires(zone string, at time.Time) {
 	}
 }
 
+func (m *Metrics) missing(zone string, sets int) {
+	if m != nil {
+		m.lacking.WithLabelValues(zone).Set(float64(sets))
+	}
+}
+
+func (m *Metrics) refused(zone string) {
+	if m != nil {
+		m.bogus.WithLabelValues(zone).Inc()
+	}
+}
+
+// Refused counts a publication that was not even read.
+func (m *Metrics) Refused(zone string) { m.refused(zone) }
+
+// Published notes when the publication in use was made.
+func (m *Metrics) Published(zone string, at time.Time) {
+	if m != nil {
+		m.at.WithLabelValues(zone).Set(float64(at.Unix()))
+	}
+}
+
+// Pending notes whether something signed could not be published yet.
+func (m *Metrics) Pending(zone string, pending bool) {
+	if m == nil {
+		return
+	}
+	v := 0.0
+	if pending {
+		v = 1
+	}
+	m.waiting.WithLabelValues(zone).Set(v)
+}
+
 func (m *Metrics) forget(zone string) {
 	if m == nil {
 		return
@@ -76,4 +123,8 @@ func (m *Metrics) forget(zone string) {
 	m.made.DeleteLabelValues(zone)
 	m.stuck.DeleteLabelValues(zone)
 	m.failures.DeleteLabelValues(zone)
+	m.lacking.DeleteLabelValues(zone)
+	m.bogus.DeleteLabelValues(zone)
+	m.at.DeleteLabelValues(zone)
+	m.waiting.DeleteLabelValues(zone)
 }

@@ -15,25 +15,39 @@ import (
 func (s *Signer) Sign(ctx context.Context, z *Zone) (*Signed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	own := s.own()
-	names := withOwn(z, own)
-	c := newChain(z, names, s.cfg.Policy.NSEC3)
-	jobs, places := s.jobs(names, c)
 	now := s.cfg.Now()
-	r := round{zone: s.cfg.Zone, policy: s.cfg.Policy, now: now, cache: s.cache}
-	if err := r.run(ctx, jobs); err != nil {
+	if s.cfg.Publishes {
+		var err error
+		if z, err = s.number(z, now); err != nil {
+			return nil, err
+		}
+	}
+	own := s.own()
+	f := newFrame(z, own, s.cfg.Policy.NSEC3, s.using(Key.signsZone), s.using(Key.signsKeys))
+	r := round{zone: s.cfg.Zone, policy: s.cfg.Policy, now: now, cache: s.cache, prior: s.prior}
+	if err := r.run(ctx, f.jobs); err != nil {
 		s.cfg.Metrics.failed(s.cfg.Zone)
 		return nil, err
 	}
-	out := &Signed{apex: z.Apex, own: own, chain: c, sigs: make(map[place][]dns.RR, len(places))}
-	s.keep(jobs, out)
-	for i, at := range places {
-		out.sigs[at] = signatures(&jobs[i])
-	}
-	c.attach(jobs[len(places):])
+	out := f.finish(s.cfg.Policy.Refresh)
+	s.keep(f.jobs)
+	s.head, s.prior = s.describe(z, own), nil
 	s.zoneTTL = max(s.zoneTTL, time.Duration(z.longestTTL())*time.Second)
-	s.look(out, now)
+	s.watch.look(out.expires, now)
 	return out, nil
+}
+
+// number gives a zone that is to be published its serial.
+func (s *Signer) number(z *Zone, now time.Time) (*Zone, error) {
+	z, err := z.summed()
+	if err != nil {
+		return nil, err
+	}
+	serial := s.head.Serial
+	if s.head.Contents != z.contents {
+		serial = serialAfter(serial, now)
+	}
+	return z.numbered(serial), nil
 }
 
 // own builds the sets that signing adds at the apex.
@@ -78,39 +92,8 @@ func withOwn(z *Zone, own [][]dns.RR) []Name {
 	return names
 }
 
-// jobs lists all sets to sign: those at places first, then the chain's in its order.
-func (s *Signer) jobs(names []Name, c *chain) ([]job, []place) {
-	zone, keys := s.using(Key.signsZone), s.using(Key.signsKeys)
-	var jobs []job
-	var places []place
-	add := func(n *Name, variant string, sets [][]dns.RR) {
-		for _, set := range sets {
-			if !n.signed(set) {
-				continue
-			}
-			rtype := set[0].Header().Rrtype
-			by := zone
-			switch rtype { // RFC 7344 §4.1: by a key that the parent names
-			case dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY:
-				by = keys
-			}
-			jobs = append(jobs, job{rrs: set, keys: by})
-			places = append(places, place{n.Owner, variant, rtype})
-		}
-	}
-	for i := range names {
-		add(&names[i], "", names[i].Sets)
-		for _, v := range names[i].Variants {
-			add(&names[i], v.Name, v.Sets)
-		}
-	}
-	c.each(func(p *proof) { jobs = append(jobs, job{rrs: *p, keys: zone}) })
-	return jobs, places
-}
-
-// keep takes a round's signatures into the cache, drops what two rounds had no use for, and
-// finds the first ends.
-func (s *Signer) keep(jobs []job, out *Signed) {
+// keep takes a round's signatures into the cache, and drops what two rounds had no use for.
+func (s *Signer) keep(jobs []job) {
 	s.rounds++
 	fresh, stuck := 0, 0
 	var err error
@@ -123,12 +106,8 @@ func (s *Signer) keep(jobs []job, out *Signed) {
 			if d.err != nil {
 				stuck, err = stuck+1, d.err
 			}
-			if end := ends(d.sig); out.expires.IsZero() || end.Before(out.expires) {
-				out.expires = end
-			}
 		}
 	}
-	out.refresh = out.expires.Add(-s.cfg.Policy.Refresh)
 	for key, m := range s.cache {
 		if m.round+1 < s.rounds {
 			delete(s.cache, key)
@@ -141,23 +120,4 @@ func (s *Signer) keep(jobs []job, out *Signed) {
 	if fresh > 0 {
 		s.log.Info("zone signed", "signatures", fresh)
 	}
-}
-
-// look sets the gauge of the first end, and warns when it comes near: at half the time that
-// there was for replacing it.
-func (s *Signer) look(out *Signed, now time.Time) {
-	s.cfg.Metrics.expires(s.cfg.Zone, out.expires)
-	left := out.expires.Sub(now)
-	if left < s.cfg.Policy.Refresh/2 && now.Sub(s.alarmed) >= time.Hour {
-		s.alarmed = now
-		s.log.Error("signatures come to their end", "expires", out.expires.UTC(), "left", left)
-	}
-}
-
-func signatures(j *job) []dns.RR {
-	out := make([]dns.RR, len(j.done))
-	for i, d := range j.done {
-		out[i] = d.sig
-	}
-	return out
 }

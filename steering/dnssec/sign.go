@@ -31,6 +31,8 @@ type job struct {
 	rrs  []dns.RR
 	keys []*pair
 	done []result
+	// vital is true for the answers of steered names and the sets at the apex.
+	vital bool
 }
 
 type result struct {
@@ -40,17 +42,23 @@ type result struct {
 	err error // of a replacement; sig is the one to be replaced then
 }
 
-// round makes signatures once for a whole zone. It only reads the cache.
+// round makes signatures once for a whole zone. It only reads the cache and what is prior.
 type round struct {
 	zone   string
 	policy Policy
 	now    time.Time
 	cache  map[signKey]made
+	prior  map[signKey]Signature // published before; they serve where the cache has none
 }
 
 // run signs all jobs, on all cores. A signature that can't be replaced serves on until its
 // end; the error is for sets that have none.
 func (r *round) run(ctx context.Context, jobs []job) error {
+	return inParallel(ctx, jobs, r.sign)
+}
+
+// inParallel does something with all jobs, on all cores, up to the first error.
+func inParallel(ctx context.Context, jobs []job, do func(*job, *digester) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	workers := runtime.GOMAXPROCS(0)
 	size := (len(jobs) + workers - 1) / workers
@@ -61,7 +69,7 @@ func (r *round) run(ctx context.Context, jobs []job) error {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if err := r.sign(&part[i], &d); err != nil {
+				if err := do(&part[i], &d); err != nil {
 					return err
 				}
 			}
@@ -79,6 +87,9 @@ func (r *round) sign(j *job, d *digester) error {
 	for _, p := range j.keys {
 		key := signKey{content, p.tag}
 		old := r.cache[key].sig
+		if old == nil {
+			old = r.published(key, j.rrs, p)
+		}
 		if old != nil && !r.due(old) {
 			j.done = append(j.done, result{key: key, sig: old})
 			continue
@@ -92,6 +103,19 @@ func (r *round) sign(j *job, d *digester) error {
 		default:
 			return r.about(j, err)
 		}
+	}
+	return nil
+}
+
+// published returns a set's signature as it was published before; nil when it was not, or when
+// it is wrong.
+func (r *round) published(key signKey, rrs []dns.RR, p *pair) *dns.RRSIG {
+	compact, ok := r.prior[key]
+	if !ok {
+		return nil
+	}
+	if sig := compact.record(rrs, p.public); sig.Verify(p.public, rrs) == nil {
+		return sig
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ type Signed struct {
 	apex  string
 	sigs  map[place][]dns.RR
 	own   [][]dns.RR
+	soa   *dns.SOA
 	chain *chain
 	// expires is when the first signature ends, refresh when the first shall be replaced.
 	expires, refresh time.Time
@@ -26,6 +27,9 @@ type place struct {
 // Own returns the sets that signing adds at the apex: DNSKEY, CDS, CDNSKEY, NSEC3PARAM. They
 // are ordered by type.
 func (s *Signed) Own() [][]dns.RR { return s.own }
+
+// SOA returns the zone's SOA record as it was signed: its serial may be another than the zone's.
+func (s *Signed) SOA() *dns.SOA { return s.soa }
 
 // Expires returns when the first of the signatures ends.
 func (s *Signed) Expires() time.Time { return s.expires }

@@ -20,6 +20,8 @@ type Config struct {
 	// Folder holds a folder of keys for each zone. Keys are made there when the zone has none;
 	// the files of private keys must have mode 0600.
 	Folder string
+	// Publishes says that servers without keys take the signatures over: see Publication.
+	Publishes bool
 	// Parent returns the zone's DS records as the parent has them, empty when it has none; nil:
 	// they can't be seen, and the KSK or CSK is never replaced.
 	Parent func(ctx context.Context, zone string) ([]*dns.DS, error)
@@ -40,8 +42,10 @@ type Signer struct {
 	keys    map[uint16]*pair
 	cache   map[signKey]made
 	rounds  uint64
-	zoneTTL time.Duration // the longest that was ever signed
-	alarmed time.Time     // when the last warning of an end in sight was logged
+	zoneTTL time.Duration         // the longest that was ever signed
+	watch   watch                 // over the first end
+	head    Head                  // of what was signed or published last
+	prior   map[signKey]Signature // what may be taken over
 }
 
 // New opens a zone's keys, and makes them if there are none.
@@ -62,6 +66,7 @@ func New(cfg Config) (*Signer, error) {
 	}
 	s := &Signer{cfg: cfg, log: cfg.Logger.With("zone", cfg.Zone),
 		cache: make(map[signKey]made)}
+	s.watch = watch{zone: cfg.Zone, refresh: cfg.Policy.Refresh, log: s.log, metrics: cfg.Metrics}
 	if s.folder, err = openFolder(cfg.Folder, cfg.Zone); err != nil {
 		return nil, err
 	}
@@ -127,6 +132,7 @@ func (s *Signer) Advance(ctx context.Context) (changed bool, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.watch.again(s.cfg.Now())
 	return s.step(delegated)
 }
 

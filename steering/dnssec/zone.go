@@ -11,6 +11,10 @@ type Zone struct {
 	Apex string
 	// SOA is the zone's start of authority; it is among the apex's sets too.
 	SOA *dns.SOA
+	// FreeSerial says that nobody chose the SOA's serial: a signer that publishes puts one there
+	// that rises with each change, and its servers follow.
+	FreeSerial bool
+	contents   string // see summed
 	// Names are all names of the zone with authoritative data, those that are delegated, and
 	// the empty ones between them and the apex; in any order, each once. Names below a
 	// delegation are none of the zone's.

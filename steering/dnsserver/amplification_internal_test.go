@@ -73,7 +73,7 @@ func loadState(t testing.TB, policy *dnssec.Policy, d Drawer) *state {
 		zone, _ = zone.SignedBy(s)
 	}
 	st := newState([]*Zone{zone}, table, d)
-	if err := st.sign(context.Background()); err != nil {
+	if err := st.sign(context.Background(), (*published)(nil).serves); err != nil {
 		t.Fatal(err)
 	}
 	return st

@@ -108,6 +108,9 @@ func (a *answerer) resolve() bool {
 
 // step answers for one name. It returns the next name if that one is an alias.
 func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
+	if a.st.withheld[z.name] {
+		return "", false
+	}
 	f := a.stand(z, name, z.find(name, a.q.qtype, a.st))
 	if f.kind == foundNone {
 		a.r.subject = z.name
@@ -204,6 +207,9 @@ const maxTTLSeconds = uint32(maxTTL / time.Second)
 // deny adds the SOA of a negative answer (RFC 2308 §3), to be kept no longer than ttl seconds.
 func (a *answerer) deny(z *Zone, ttl uint32) {
 	soa := z.negative
+	if a.at.sz != nil {
+		soa = a.at.sz.negative
+	}
 	if ttl < soa.Hdr.Ttl {
 		shorter := *soa
 		shorter.Hdr.Ttl = ttl

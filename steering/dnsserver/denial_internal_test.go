@@ -39,7 +39,7 @@ func signedState(t testing.TB, policy dnssec.Policy, draw Drawer) *state {
 		}
 		st.zones[name] = signed
 	}
-	if err := st.sign(context.Background()); err != nil {
+	if err := st.sign(context.Background(), (*published)(nil).serves); err != nil {
 		t.Fatal(err)
 	}
 	return st

@@ -204,6 +204,7 @@ func mailbox(s string) string {
 func (p *parser) serial() {
 	p.version()
 	if p.soaRR.Serial == 0 {
+		p.z.freeSerial = true
 		h := fnv.New32a()
 		for _, name := range slices.Sorted(p.z.names()) {
 			for _, s := range p.z.node(name).sets {

@@ -22,7 +22,7 @@ func (s *Server) build(ctx context.Context, zones []*Zone, table *steering.Table
 ) {
 	st := newState(zones, asPicker(table), s.cfg.Draws)
 	st.pending = s.cfg.Table != nil && table == nil
-	if err := st.sign(ctx); err != nil {
+	if err := st.sign(ctx, s.current.Load().serves); err != nil {
 		return nil, err
 	}
 	st.memo = newMemo(st, nil)
@@ -45,10 +45,7 @@ func (s *Server) outgrown(cur *published, table *steering.Table) bool {
 		return false
 	}
 	s.awaited.Store(table)
-	select {
-	case s.outgrew <- struct{}{}:
-	default: // it has been told
-	}
+	s.SignAgain()
 	return true
 }
 
@@ -102,6 +99,15 @@ func (s *Server) publish(p *published) {
 	s.current.Store(p)
 	s.unsigned.Store(false)
 	s.awaited.Store(nil)
+}
+
+// SignAgain tells Run to sign again soon, as when another node has published signatures. It
+// doesn't wait.
+func (s *Server) SignAgain() {
+	select {
+	case s.outgrew <- struct{}{}:
+	default: // it has been told
+	}
 }
 
 // keepSigned signs again when it is time or a table needs it, until the context ends.

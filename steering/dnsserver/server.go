@@ -30,6 +30,7 @@ import (
 
 	"pointsman/steering"
 	"pointsman/steering/cookie"
+	"pointsman/steering/dnssec"
 	"pointsman/steering/tap"
 )
 
@@ -272,9 +273,10 @@ func (s *Server) SetZones(zones []*Zone) error {
 // Reload replaces the zones together with whatever table apply brings into force before it
 // returns: no query sees one without the other, so that a name can move between static records
 // and steering. Until then queries are answered from the old zones and the old table, without
-// waiting. An error of apply is returned, and changes nothing here. When the zones can't be
-// signed, which is logged, the old ones and the old table serve on until they can. apply must
-// not call SetZones or Reload.
+// waiting. An error of apply is returned, and changes nothing here. A dnssec.ErrUnpublished says
+// that another node signs and has not done so yet: the old zones serve on, and the caller must
+// take back what apply has done. When the zones can't be signed otherwise, which is logged, the
+// old ones and the old table serve on until they can. apply must not call SetZones or Reload.
 func (s *Server) Reload(zones []*Zone, apply func() error) error {
 	s.signing.Lock()
 	defer s.signing.Unlock()
@@ -283,7 +285,14 @@ func (s *Server) Reload(zones []*Zone, apply func() error) error {
 	if err := apply(); err != nil {
 		return err
 	}
-	if err := s.setZones(zones); err != nil {
+	before, unsigned := s.zones, s.unsigned.Load()
+	err := s.setZones(zones)
+	if errors.Is(err, dnssec.ErrUnpublished) {
+		s.zones = before
+		s.unsigned.Store(unsigned)
+		return err
+	}
+	if err != nil {
 		s.log.Error("zones not signed, the old ones serve on", "err", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,9 +13,10 @@ import (
 	"pointsman/steering/dnssec"
 )
 
-// zoneSigner signs a zone; *dnssec.Signer satisfies it.
-type zoneSigner interface {
-	// Sign signs all that a zone can answer.
+// ZoneSigner signs a zone; *dnssec.Signer satisfies it.
+type ZoneSigner interface {
+	// Sign signs all that a zone can answer. The error is a dnssec.ErrUnpublished when another
+	// node signs and has not done so yet.
 	Sign(ctx context.Context, z *dnssec.Zone) (*dnssec.Signed, error)
 	// Advance takes the keys' next step and reports whether the zone must be signed again.
 	Advance(ctx context.Context) (bool, error)
@@ -22,14 +24,14 @@ type zoneSigner interface {
 
 // SignedBy returns the zone as one whose answers are signed. It reports records that only the
 // signer may add; with any, the zone is nil.
-func (z *Zone) SignedBy(s *dnssec.Signer) (*Zone, []Mistake) {
+func (z *Zone) SignedBy(s ZoneSigner) (*Zone, []Mistake) {
 	if mistakes := z.CheckSigned(); len(mistakes) > 0 {
 		return nil, mistakes
 	}
 	return z.signedBy(s), nil
 }
 
-func (z *Zone) signedBy(s zoneSigner) *Zone {
+func (z *Zone) signedBy(s ZoneSigner) *Zone {
 	signed := *z
 	signed.signer = s
 	return &signed
@@ -56,18 +58,26 @@ func (z *Zone) CheckSigned() []Mistake {
 type signedZone struct {
 	*dnssec.Signed
 	apex *node
+	// negative is the SOA as it stands in negative answers; see Zone.
+	negative *dns.SOA
 }
 
 // signs reports whether any zone of the state is signed.
 func (st *state) signs() bool { return len(st.signed) > 0 }
 
-// sign signs the zones of a state that was not published yet.
-func (st *state) sign(ctx context.Context) error {
+// sign signs the zones of a state that was not published yet. A zone whose signatures another
+// node has not published yet is withheld, unless it is served already: then that goes on, and the
+// error is a dnssec.ErrUnpublished.
+func (st *state) sign(ctx context.Context, serves func(zone string) bool) error {
 	for _, z := range st.zones {
 		if z.signer == nil {
 			continue
 		}
 		signed, err := z.signer.Sign(ctx, st.contents(z))
+		if errors.Is(err, dnssec.ErrUnpublished) && !serves(z.name) {
+			st.withhold(z.name)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("signing zone %s: %w", z.name, err)
 		}
@@ -79,20 +89,40 @@ func (st *state) sign(ctx context.Context) error {
 	return nil
 }
 
+func (st *state) withhold(zone string) {
+	if st.withheld == nil {
+		st.withheld = make(map[string]bool)
+	}
+	st.withheld[zone] = true
+}
+
+// serves reports whether a zone is answered for. It accepts a nil state.
+func (p *published) serves(zone string) bool {
+	return p != nil && p.state.zones[zone] != nil && !p.withheld[zone]
+}
+
 func newSignedZone(z *Zone, signed *dnssec.Signed) *signedZone {
+	soa := signed.SOA()
 	apex := &node{sets: slices.Clone(z.nodes[z.name].sets)}
+	for i, set := range apex.sets {
+		if set.rtype == dns.TypeSOA {
+			apex.sets[i].rrs = []dns.RR{soa}
+		}
+	}
 	for _, set := range signed.Own() {
 		for _, rr := range set {
 			apex.add(rr)
 		}
 	}
-	return &signedZone{signed, apex}
+	negative := *soa
+	negative.Hdr.Ttl = min(negative.Hdr.Ttl, negative.Minttl)
+	return &signedZone{signed, apex, &negative}
 }
 
 // contents lists all that a zone can answer in this state.
 func (st *state) contents(z *Zone) *dnssec.Zone {
 	out := &dnssec.Zone{
-		Apex:  z.name,
+		Apex: z.name, FreeSerial: z.freeSerial,
 		SOA:   z.nodes[z.name].get(dns.TypeSOA)[0].(*dns.SOA),
 		Names: make([]dnssec.Name, 0, z.size()),
 	}

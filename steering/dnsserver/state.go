@@ -38,6 +38,9 @@ type state struct {
 	names   *steeredNames
 	memo    *memo                  // nil: every query takes the ordinary path
 	signed  map[string]*signedZone // by zone; those that aren't signed are missing
+	// withheld zones should be signed, and have no signatures yet: they are answered with
+	// SERVFAIL, since validating resolvers would take unsigned answers for forged ones.
+	withheld map[string]bool
 }
 
 // steeredNames knows where steered names stand in the tree of names.

@@ -69,8 +69,10 @@ type Zone struct {
 	// negative is the SOA as it stands in negative answers: its TTL is the smaller of its own
 	// and the MINIMUM field (RFC 2308 §5).
 	negative *dns.SOA
-	signer   zoneSigner // nil: the zone isn't signed
-	absent   bool       // see AbsentZone
+	signer   ZoneSigner // nil: the zone isn't signed
+	// freeSerial is true when the SOA's serial was derived from the content.
+	freeSerial bool
+	absent     bool // see AbsentZone
 }
 
 // Name returns the zone's name in canonical form: lower case, with the final dot.

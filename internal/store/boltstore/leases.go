@@ -60,8 +60,11 @@ func (s *Store) acquire(
 		}
 		return putStamped(tx, kindLease, []byte(name), old, next)
 	})
-	if err != nil || verdict != nil {
-		return store.Lease{}, firstError(err, verdict)
+	if err != nil {
+		return store.Lease{}, err // the commit may outlive this call: verdict is still its own
+	}
+	if verdict != nil {
+		return store.Lease{}, verdict
 	}
 	expires := time.Unix(0, next.expiry).UTC()
 	return store.Lease{Name: name, Holder: holder, Token: next.number, Expires: expires}, nil
