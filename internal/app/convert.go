@@ -25,14 +25,15 @@ import (
 
 // inputs are the config in the packages' own terms: all that a start or a reload hands over.
 type inputs struct {
-	spec     *steering.Spec
-	geo      geo.Data // see loadGeo
-	zones    []*dnsserver.Zone
-	targets  []probes.Target
-	backends []string
-	rules    map[string]health.Rules
-	sites    []edge.Site
-	purges   []purge.Target
+	spec      *steering.Spec
+	geo       geo.Data // see loadGeo
+	zones     []*dnsserver.Zone
+	targets   []probes.Target
+	backends  []string
+	rules     map[string]health.Rules
+	sites     []edge.Site
+	purges    []purge.Target
+	resolvers []netip.AddrPort // that names behind flattened hosts are asked of
 }
 
 // steers reports whether the config has steered names. An edge or a static zone needs none.
@@ -48,6 +49,9 @@ func convert(c *config.Config, r *config.Report) (*inputs, error) {
 	bad = append(bad, signedMistakes(c, in.zones)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
+		return nil, errors.Join(ErrConfig, err)
+	}
+	if in.resolvers, err = resolversOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)
 	}
 	if in.targets, err = targetsOf(c); err != nil {
@@ -111,7 +115,7 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 	}
 	var names []dnsserver.SteeredName
 	for _, h := range c.Hosts {
-		n := dnsserver.SteeredName{Host: fqdn(h.Name)}
+		n := dnsserver.SteeredName{Host: fqdn(h.Name), Flattened: h.Flattened}
 		for _, b := range backendsOfHost(c, h) {
 			if b.CNAME != "" {
 				n.Targets = append(n.Targets, fqdn(b.CNAME))
@@ -122,8 +126,8 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 		names = append(names, n)
 	}
 	var bad []pathMistake
-	for _, m := range dnsserver.CheckHosts(zones, names) {
-		bad = append(bad, complaint(m.Path, m.Message))
+	for _, m := range dnsserver.CheckHosts(zones, append(names, aliasNames(c)...)) {
+		bad = append(bad, complaint(aliasPath(c, m.Path), m.Message))
 	}
 	return bad
 }
@@ -244,9 +248,10 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 		}
 		s.Hosts = append(s.Hosts, steering.Host{
 			Name: fqdn(h.Name), TTL: h.TTL, Pools: h.Pools, Places: places,
-			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp,
+			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp, Flatten: h.Flattened,
 		})
 	}
+	addAliases(s, c)
 	return s, nil
 }
 

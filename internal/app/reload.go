@@ -31,6 +31,7 @@ func hashOf(c *config.Config, zones []*dnsserver.Zone) string {
 	shared := *c
 	shared.Node, shared.Vantage, shared.StateDir, shared.Roles = "", "", "", nil
 	shared.DNS.Listen, shared.DNS.UDPWorkers, shared.DNS.Coalesce = nil, 0, 0
+	shared.DNS.Resolvers = nil
 	shared.Edge.Listen, shared.Admin = nil, config.Admin{}
 	shared.Log, shared.Store = config.Log{}, config.Store{}
 	shared.Zones = slices.Clone(c.Zones)
@@ -55,13 +56,16 @@ func warningsOf(r *config.Report) []string {
 
 // Reload reads the configuration again. Either all of it is in force when Reload returns nil,
 // or nothing has changed. A refused one is a *api.Problem that lists every mistake.
-func (a *App) Reload(context.Context) (api.Reloaded, error) {
+func (a *App) Reload(ctx context.Context) (api.Reloaded, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	old := a.loaded.Load()
 	next, in, err := a.prepare(old.config)
 	if err == nil {
-		err = a.swap(next, in)
+		a.parts.findAddresses(ctx, in)
+		if err = a.swap(next, in); err != nil {
+			a.parts.forget()
+		}
 	}
 	a.metrics.reload(err)
 	if err != nil {
@@ -127,6 +131,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 		_ = p.purge.SetTargets(old.purges) // likewise
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	p.resolves(in)
 	p.tracker.SetBackends(in.backends, in.rules)
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)
@@ -161,7 +166,7 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},
 		{"edge.sites (from none, or to none)", len(a.Edge.Sites) > 0, len(b.Edge.Sites) > 0},
-		{"hosts (from none, or to none)", len(a.Hosts) > 0, len(b.Hosts) > 0},
+		{"hosts (from none, or to none)", steersAny(a), steersAny(b)},
 	} {
 		if !reflect.DeepEqual(k.a, k.b) {
 			path, when, _ := strings.Cut(k.name, " ")
@@ -170,6 +175,9 @@ func needRestart(a, b *config.Config) []pathMistake {
 	}
 	return bad
 }
+
+// steersAny reports whether a config has a steered name. An ALIAS record is one.
+func steersAny(c *config.Config) bool { return len(c.Hosts)+len(c.Aliases()) > 0 }
 
 // refusal is a failed reload as the admin API tells it.
 func refusal(err error) error {

@@ -119,7 +119,7 @@ func (p *parts) stages(a *App) []stage {
 		{"the health tracker", func(ctx context.Context) error {
 			return p.tracker.Run(ctx, p.samples())
 		}},
-		{"the country data", p.geo.Run},
+		{"the country data", p.geo.Run}, {"the names behind hosts", p.alias.Run},
 		{"the engine", p.engine.Run}, {"the overrides", p.book.Run}, {"the audit log", p.audit.Run},
 		{"the purges", p.purge.Run}, {"the state keeper", a.keepState},
 	}}

@@ -24,6 +24,8 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return raw, checkHostPort(raw)
 	case "listen":
 		return raw, checkListen(raw)
+	case "server":
+		return raw, checkServer(raw)
 	case "url":
 		return raw, checkURL(raw)
 	case "token":
