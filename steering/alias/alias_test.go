@@ -35,15 +35,8 @@ type standIn struct {
 
 func newStandIn(t *testing.T) *standIn {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bind(t)
 	at := netip.MustParseAddrPort(pc.LocalAddr().String())
-	l, err := net.Listen("tcp", at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &standIn{at: at, says: map[string]func(dns.ResponseWriter, *dns.Msg){}, asked: map[string]int{}}
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait) // runs after the shutdowns
@@ -55,6 +48,26 @@ func newStandIn(t *testing.T) *standIn {
 		t.Cleanup(func() { _ = server.Shutdown() })
 	}
 	return s
+}
+
+// bind opens UDP and TCP on one port, which for the second may be somebody else's.
+func bind(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var last error
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc, err := net.ListenPacket("udp", l.Addr().String())
+		if err == nil {
+			return pc, l
+		}
+		last = err
+		_ = l.Close()
+	}
+	t.Fatal(last)
+	return nil, nil
 }
 
 // ServeDNS implements dns.Handler.
