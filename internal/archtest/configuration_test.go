@@ -368,7 +368,7 @@ func (r *reference) limits(full string, f reflect.StructField) string {
 		"": "", "name": "a name: letters, digits, `.` `_` `-`, up to 63", "hostname": "a host name",
 		"mailbox": "a name with a dot for the @", "ip": "an IP address, without a port",
 		"hostport": "`host:port`", "listen": "`address:port`", "url": "an http or https URL",
-		"token": "a header name", "file": "a file name",
+		"token": "a header name", "file": "a file name", "server": "`address:port`",
 	}
 	word, known := says[f.Tag.Get("syntax")]
 	if !known {
