@@ -97,6 +97,28 @@ func TestAProbeDialsOneAddressAndAsksForAnotherName(t *testing.T) {
 	}
 }
 
+func TestAProbeDialsTheAddressesThatClientsAreGiven(t *testing.T) {
+	address := serve(t, func(http.ResponseWriter, *http.Request) {})
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := probes.NewProber(probes.ProberConfig{Resolver: resolver(t, 3), // NXDOMAIN
+		Known: func(host string) []netip.Addr {
+			if host != "site.cdn.test" {
+				return nil
+			}
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+		}})
+	target := probes.Target{Name: "t", Backend: "b", Kind: probes.TCP, Timeout: patience}
+	for host, want := range map[string]probes.Outcome{"site.cdn.test": probes.OK, "other.test": probes.FailedDNS} {
+		target.Address = net.JoinHostPort(host, port)
+		if s := p.Probe(t.Context(), target); s.Outcome != want || s.OK() && s.Phases.DNS != 0 {
+			t.Errorf("%s: %s %s, phases %+v", host, s.Outcome, s.Detail, s.Phases)
+		}
+	}
+}
+
 func TestARefusedCertificateIsExplained(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	const name = "cdn.example.test"

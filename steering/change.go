@@ -82,6 +82,7 @@ func cause(before, after Inputs) string {
 	if before.Countries != after.Countries {
 		parts = append(parts, "country data")
 	}
+	parts = append(parts, addressCauses(before.Addresses, after.Addresses)...)
 	if before.Shares.Epoch != after.Shares.Epoch {
 		parts = append(parts, fmt.Sprintf("shares: epoch %d", after.Shares.Epoch))
 	}

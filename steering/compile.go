@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // weightUnit is what a configured weight of 1 counts in a table, so that the factors of a
@@ -20,6 +21,8 @@ const weightUnit = 1_000_000
 // For each host the first pool that has a usable, undrained member with a weight answers.
 // When no pool has one, health is ignored (ReasonAllDown); when even then nothing is left
 // because all is drained or weighs 0, the first pool answers in equal parts (ReasonDrained).
+// A member whose name a flattened host has no addresses for is passed over in all of that; when
+// there are no others, the host has nothing to answer with (ReasonUnresolved).
 // A pin to a backend of the host comes before all that. Each place of the host goes through
 // the same with its own pools, as if it were a host.
 //
@@ -57,6 +60,7 @@ type compiler struct {
 	in      Inputs
 	hosts   map[string]*Host
 	answers map[string]answer
+	flat    map[string]answer   // of backends with a CNAME, for flattened hosts
 	pools   map[string][]Member // members in the order of their backends' names
 	orders  orders
 	classes classBook
@@ -67,6 +71,7 @@ type answer struct {
 	cname  string
 	v4, v6 []netip.Addr
 	https  *HTTPS
+	ttl    time.Duration // the longest; 0: the host's
 }
 
 func newCompiler(in Inputs) *compiler {
@@ -74,16 +79,22 @@ func newCompiler(in Inputs) *compiler {
 		in:      in,
 		hosts:   make(map[string]*Host, len(in.Spec.Hosts)),
 		answers: make(map[string]answer, len(in.Spec.Backends)),
+		flat:    make(map[string]answer),
 		pools:   make(map[string][]Member, len(in.Spec.Pools)),
 		orders:  newOrders(in.Overrides, in.Now),
 		classes: newClassBook(in),
 	}
 	c.in.Prior = nil
+	flattens := false
 	for i := range in.Spec.Hosts {
 		c.hosts[in.Spec.Hosts[i].Name] = &in.Spec.Hosts[i]
+		flattens = flattens || in.Spec.Hosts[i].Flatten
 	}
 	for _, b := range in.Spec.Backends {
 		c.answers[b.Name] = newAnswer(b)
+		if b.CNAME != "" && flattens {
+			c.flat[b.Name] = flatten(b, in.Addresses)
+		}
 	}
 	for _, p := range in.Spec.Pools {
 		c.pools[p.Name] = slices.SortedFunc(slices.Values(p.Members), func(a, b Member) int {
@@ -95,6 +106,9 @@ func newCompiler(in Inputs) *compiler {
 
 func newAnswer(b Backend) answer {
 	a := answer{cname: b.CNAME, https: b.HTTPS}
+	if b.CNAME != "" {
+		a.https = nil // it stands at the target
+	}
 	for _, addr := range b.Addresses {
 		if addr = addr.Unmap(); addr.Is4() {
 			a.v4 = append(a.v4, addr)
@@ -112,12 +126,13 @@ type standing struct {
 	backend, pool string
 	usable        bool
 	drained       bool
+	mute          bool   // a flattened host has no addresses for it
 	weight        uint64 // in weightUnits; 0 takes nothing
 }
 
 // able reports whether the member may answer when health counts, or when it does not.
 func (s standing) able(ignoreHealth bool) bool {
-	return (s.usable || ignoreHealth) && !s.drained && s.weight > 0
+	return (s.usable || ignoreHealth) && !s.drained && !s.mute && s.weight > 0
 }
 
 // host compiles one host as it is at one of its places, or with nil for clients who are at
@@ -145,7 +160,7 @@ func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
 		sticky: h.Stickiness == Sticky,
 		reason: reason,
 	}
-	p.fill(c, chosen, rungs)
+	p.fill(c, h, chosen, rungs)
 	if !p.sticky && len(p.candidates) > 1 {
 		p.sequence = sequence(h.Name, place)
 	}
@@ -162,6 +177,7 @@ func (c *compiler) pool(h *Host, index int, name string, tr *Trace) []standing {
 		s := standing{backend: m.Backend, pool: name}
 		health := c.in.View.Of(m.Backend)
 		s.usable = health.State.Usable()
+		s.mute = c.answer(h, m.Backend).mute()
 		out := c.orders.drain(h.Name, m.Backend)
 		s.drained = out != nil
 		weighted := c.orders.weight(h.Name, m.Backend)
@@ -173,6 +189,9 @@ func (c *compiler) pool(h *Host, index int, name string, tr *Trace) []standing {
 		s.weight = scale(weight, factor)
 		rung = append(rung, s)
 		step.member(c.in, m, health, out, weighted, factor)
+		if h.Flatten {
+			step.flattened(c.in, m.Backend, c.answers[m.Backend].cname)
+		}
 	}
 	step.close(rung)
 	return rung
@@ -215,6 +234,10 @@ func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, R
 			tr.pinIgnored(pin, "the backend is in none of this host's pools")
 			continue
 		}
+		if s.mute {
+			tr.pinIgnored(pin, "the backend's name is not resolved yet")
+			continue
+		}
 		if later := c.orders.drainAfter(pin, h.Name); later != nil {
 			tr.pinIgnored(pin, "the backend was drained later, by "+later.ID)
 			continue
@@ -253,16 +276,30 @@ func ladder(rungs [][]standing) ([]standing, Reason) {
 			return able, ReasonAllDown
 		}
 	}
-	// Everything is drained or weighs nothing. The first pool answers in equal parts, by its
-	// usable members if it has any: an answer that may work beats one that is known not to.
-	last := filter(rungs[0], func(s standing) bool { return s.usable })
+	for _, rung := range rungs {
+		if last := lastResort(rung); len(last) > 0 {
+			return last, ReasonDrained
+		}
+	}
+	return evenly(slices.Clone(rungs[0])), ReasonUnresolved
+}
+
+// lastResort is for when everything is drained or weighs nothing. The first pool answers in
+// equal parts, by its usable members if it has any: an answer that may work beats one that is
+// known not to.
+func lastResort(rung []standing) []standing {
+	last := filter(rung, func(s standing) bool { return s.usable && !s.mute })
 	if len(last) == 0 {
-		last = slices.Clone(rungs[0])
+		last = filter(rung, func(s standing) bool { return !s.mute })
 	}
-	for i := range last {
-		last[i].weight = weightUnit
+	return evenly(last)
+}
+
+func evenly(list []standing) []standing {
+	for i := range list {
+		list[i].weight = weightUnit
 	}
-	return last, ReasonDrained
+	return list
 }
 
 func filter(rung []standing, keep func(standing) bool) []standing {
@@ -277,7 +314,7 @@ func filter(rung []standing, keep func(standing) bool) []standing {
 
 // fill turns the chosen members into candidates, and lists the share of every backend of the
 // host: one row each, by pool in the host's order, then by name.
-func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
+func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs [][]standing) {
 	total := uint64(0)
 	for _, s := range chosen {
 		total += s.weight
@@ -287,15 +324,13 @@ func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
 	sum := uint64(0)
 	for _, s := range chosen {
 		sum += s.weight
-		a := c.answers[s.backend]
+		d := c.answer(h, s.backend).decision(h, s.backend, s.pool)
+		d.Reason = p.reason
 		p.candidates = append(p.candidates, candidate{
-			decision: Decision{
-				Host: p.host, Backend: s.backend, Pool: s.pool, Reason: p.reason,
-				CNAME: a.cname, V4: a.v4, V6: a.v6, HTTPS: a.https, TTL: p.ttl,
-			},
-			weight: s.weight,
-			last:   threshold(sum, total),
-			seed:   mix(hashString(s.backend)),
+			decision: d,
+			weight:   s.weight,
+			last:     threshold(sum, total),
+			seed:     mix(hashString(s.backend)),
 		})
 		share := float64(s.weight) / float64(total)
 		taken[s.backend] = Share{Backend: s.backend, Pool: s.pool, Share: share}

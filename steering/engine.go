@@ -41,8 +41,8 @@ type EngineConfig struct {
 	OnChange func(Change)
 }
 
-// Engine keeps the table in force. Inputs flow in through SetSpec, SetView and SetOverrides;
-// Run compiles them. Table never waits. All methods are safe for concurrent use.
+// Engine keeps the table in force. Inputs flow in through SetSpec, SetView, SetOverrides,
+// SetCountries and SetAddresses; Run compiles them. Table never waits. All methods are safe for concurrent use.
 type Engine struct {
 	config  EngineConfig
 	log     *slog.Logger
@@ -134,6 +134,19 @@ func (e *Engine) SetCountries(l *geo.Locator) {
 	e.mu.Lock()
 	same := e.inputs.Countries == l
 	e.inputs.Countries = l
+	e.mu.Unlock()
+	if !same {
+		e.move()
+	}
+}
+
+// SetAddresses hands in the addresses behind CNAMEs. Run compiles when others would be answered;
+// those that were merely confirmed show in explanations. They must not change afterwards. In
+// force with a spec at once is what was handed in before SetSpec.
+func (e *Engine) SetAddresses(a Addresses) {
+	e.mu.Lock()
+	same := e.inputs.Addresses.same(a)
+	e.inputs.Addresses = a
 	e.mu.Unlock()
 	if !same {
 		e.move()

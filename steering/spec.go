@@ -25,7 +25,7 @@ type Backend struct {
 	// Addresses are answered as A and AAAA.
 	Addresses []netip.Addr
 	// HTTPS is what an HTTPS record (RFC 9460) says besides the addresses; nil: there is none.
-	// Only a backend with addresses may have it: another one's record stands at its CNAME.
+	// With a CNAME it counts on flattened hosts alone: elsewhere the record stands at the CNAME.
 	HTTPS *HTTPS
 }
 
@@ -74,6 +74,8 @@ type Host struct {
 	TTL        time.Duration // 1 s to 1 h
 	Pools      []string      // tried in this order; the first with a usable member answers
 	Stickiness Stickiness
+	// Flatten answers with the addresses behind the CNAMEs of backends, never with a CNAME.
+	Flatten bool
 	// Ramp is how long a backend takes from its return to its full share; 0: at once.
 	Ramp time.Duration
 	// Places give clients of some countries or networks pools of their own. A client belongs

@@ -25,6 +25,8 @@ type Inputs struct {
 	// Countries tell where clients are. Nil: nobody's country is known, and places match by
 	// their prefixes alone.
 	Countries *geo.Locator
+	// Addresses are those that flattened hosts answer with.
+	Addresses Addresses
 	// Prior may be a table whose work on places is taken over where it is of the same data. It
 	// changes how fast Compile is and nothing else.
 	Prior *Table
@@ -40,6 +42,9 @@ const (
 	ReasonPinned   Reason = "pinned"      // an operator pinned the backend
 	ReasonAllDown  Reason = "all-down"    // nothing is usable: all as if healthy
 	ReasonDrained  Reason = "all-drained" // all is drained; drained ones answer, never nothing
+	// ReasonUnresolved is that of a flattened host none of whose names was ever resolved. There
+	// is nothing to answer with yet.
+	ReasonUnresolved Reason = "unresolved"
 )
 
 // Query is one question about a steered name.
@@ -58,7 +63,7 @@ type Decision struct {
 	Pool    string
 	Reason  Reason
 	CNAME   string       // the target, when the backend is a name
-	V4      []netip.Addr // the addresses otherwise; either may be empty, not both
+	V4      []netip.Addr // the addresses otherwise; both are empty with ReasonUnresolved alone
 	V6      []netip.Addr
 	HTTPS   *HTTPS // of a backend with addresses; nil: it has none
 	TTL     uint32 // seconds
@@ -170,7 +175,7 @@ func (t *Table) ReasonAt(host, place string) (Reason, bool) {
 func (t *Table) digest() string {
 	sum := sha256.New()
 	var w canon
-	w.text("pointsman table 3")
+	w.text("pointsman table 4")
 	w.number(uint64(len(t.hosts)))
 	for _, name := range t.hosts {
 		p := t.plans[name]
@@ -244,5 +249,6 @@ func (w *canon) plan(p *plan) {
 		w.addresses(c.decision.V4)
 		w.addresses(c.decision.V6)
 		w.https(c.decision.HTTPS)
+		w.number(uint64(c.decision.TTL))
 	}
 }

@@ -27,7 +27,7 @@ type Step struct {
 
 // Input is one thing that a step looked at, where it came from and how old it is.
 type Input struct {
-	// Kind is "health", "weight", "factor", "override" or "country".
+	// Kind is "health", "addresses", "weight", "factor", "override" or "country".
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"` // empty for a country, which is the client's
 	Value   string `json:"value"`
@@ -88,8 +88,12 @@ func (tr *Trace) host(h *Host, pools []string) {
 	if mode == "" {
 		mode = Spread
 	}
-	tr.add("host", fmt.Sprintf("pools %s in this order, %s, TTL %s, ramp %s",
-		strings.Join(pools, ", "), mode, h.TTL, h.Ramp))
+	detail := fmt.Sprintf("pools %s in this order, %s, TTL %s, ramp %s",
+		strings.Join(pools, ", "), mode, h.TTL, h.Ramp)
+	if h.Flatten {
+		detail += ", flattened: addresses instead of CNAMEs"
+	}
+	tr.add("host", detail)
 }
 
 func (tr *Trace) overrides(o orders, host string) {
@@ -222,6 +226,8 @@ func (tr *Trace) ladder(chosen []standing, reason Reason) {
 			" answers as if all were healthy",
 		ReasonDrained: "all members of all pools are drained or weigh 0; " + pool +
 			" answers in equal parts, because an answer is never empty",
+		ReasonUnresolved: "no backend has an address yet: there is nothing to answer with " +
+			"(SERVFAIL) until one of the names is resolved",
 	}[reason]
 	tr.add("ladder", detail)
 }

@@ -91,9 +91,6 @@ func (c *checker) https(b *Backend) {
 	if h == nil {
 		return
 	}
-	if b.CNAME != "" {
-		c.addf("backend %q: has a CNAME and HTTPS, which stands at the CNAME's target", b.Name)
-	}
 	if h.Priority == 0 {
 		c.addf("backend %q: HTTPS priority 0 would make an alias of it", b.Name)
 	}

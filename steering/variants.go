@@ -8,8 +8,9 @@ import (
 // Variants returns every answer that a host can give under its spec, whatever shares, health
 // and overrides say: one decision for each backend of its pools, those of its places
 // included, ordered by backend. Reason and
-// Scope are those of no query and empty. It is nil when the name isn't steered. The slice is
-// the caller's own; what it refers to belongs to the table: read only.
+// Scope are those of no query and empty. A backend of a flattened host whose name is not
+// resolved yet has neither CNAME nor addresses. It is nil when the name isn't steered. The slice
+// is the caller's own; what it refers to belongs to the table: read only.
 func (t *Table) Variants(host string) []Decision {
 	c := t.compiler
 	h := c.hosts[host]
@@ -25,23 +26,20 @@ func (t *Table) Variants(host string) []Decision {
 			if found {
 				continue
 			}
-			a := c.answers[m.Backend]
-			out = slices.Insert(out, at, Decision{Host: host, Backend: m.Backend, Pool: pool,
-				CNAME: a.cname, V4: a.v4, V6: a.v6, HTTPS: a.https,
-				TTL: uint32(h.TTL.Seconds())})
+			out = slices.Insert(out, at, c.answer(h, m.Backend).decision(h, m.Backend, pool))
 		}
 	}
 	return out
 }
 
 // SameVariants reports whether two tables have the same hosts with the same variants. For
-// tables of one spec, which a change of health, shares or overrides leaves alone, it looks no
-// further. A nil table has no variants.
+// tables of one spec and of the same addresses, which a change of health, shares or overrides
+// leaves alone, it looks no further. A nil table has no variants.
 func (t *Table) SameVariants(o *Table) bool {
 	if t == nil || o == nil {
 		return t == o
 	}
-	if t.compiler.in.Spec == o.compiler.in.Spec {
+	if t.compiler.in.Spec == o.compiler.in.Spec && t.sameAddresses(o) {
 		return true
 	}
 	return slices.Equal(t.hosts, o.hosts) && !slices.ContainsFunc(t.hosts, func(h string) bool {

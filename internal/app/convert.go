@@ -27,18 +27,19 @@ import (
 
 // inputs are the config in the packages' own terms: all that a start or a reload hands over.
 type inputs struct {
-	spec     *steering.Spec
-	geo      geo.Data // see loadGeo
-	zones    []*dnsserver.Zone
-	keys     tsig.Ring
-	received received
-	targets  []probes.Target
-	backends []string
-	rules    map[string]health.Rules
-	sites    []edge.Site
-	purges   []purge.Target
-	limits   *dnsserver.RateLimit // nil: none
-	dnsTLS   *tls.Config
+	spec      *steering.Spec
+	geo       geo.Data // see loadGeo
+	zones     []*dnsserver.Zone
+	keys      tsig.Ring
+	received  received
+	targets   []probes.Target
+	backends  []string
+	rules     map[string]health.Rules
+	sites     []edge.Site
+	purges    []purge.Target
+	limits    *dnsserver.RateLimit // nil: none
+	dnsTLS    *tls.Config
+	resolvers []netip.AddrPort // that names behind flattened hosts are asked of
 }
 
 // steers reports whether the config has steered names. An edge or a static zone needs none.
@@ -62,6 +63,9 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 	bad = append(bad, signedMistakes(c, in.zones)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
+		return nil, errors.Join(ErrConfig, err)
+	}
+	if in.resolvers, err = resolversOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)
 	}
 	if in.targets, err = targetsOf(c); err != nil {
@@ -131,7 +135,7 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 	}
 	var bad []pathMistake
 	for _, m := range dnsserver.CheckHosts(zones, steeredNames(c)) {
-		bad = append(bad, complaint(m.Path, m.Message))
+		bad = append(bad, complaint(aliasPath(c, m.Path), m.Message))
 	}
 	return bad
 }
@@ -140,7 +144,7 @@ func hostMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
 func steeredNames(c *config.Config) []dnsserver.SteeredName {
 	var names []dnsserver.SteeredName
 	for _, h := range c.Hosts {
-		n := dnsserver.SteeredName{Host: fqdn(h.Name)}
+		n := dnsserver.SteeredName{Host: fqdn(h.Name), Flattened: h.Flattened}
 		for _, b := range backendsOfHost(c, h) {
 			if b.CNAME != "" {
 				n.Targets = append(n.Targets, fqdn(b.CNAME))
@@ -150,7 +154,7 @@ func steeredNames(c *config.Config) []dnsserver.SteeredName {
 		}
 		names = append(names, n)
 	}
-	return names
+	return append(names, aliasNames(c)...)
 }
 
 func backendsOfHost(c *config.Config, h config.Host) []config.Backend {
@@ -287,9 +291,10 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 		}
 		s.Hosts = append(s.Hosts, steering.Host{
 			Name: fqdn(h.Name), TTL: h.TTL, Pools: h.Pools, Places: places,
-			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp,
+			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp, Flatten: h.Flattened,
 		})
 	}
+	addAliases(s, c)
 	return s, nil
 }
 

@@ -66,13 +66,16 @@ func warningsOf(r *config.Report) []string {
 
 // Reload reads the configuration again. Either all of it is in force when Reload returns nil,
 // or nothing has changed. A refused one is a *api.Problem that lists every mistake.
-func (a *App) Reload(context.Context) (api.Reloaded, error) {
+func (a *App) Reload(ctx context.Context) (api.Reloaded, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	old := a.loaded.Load()
 	next, in, err := a.prepare(old.config)
 	if err == nil {
-		err = a.swap(next, in)
+		a.parts.findAddresses(ctx, in)
+		if err = a.swap(next, in); err != nil {
+			a.parts.forget()
+		}
 	}
 	a.metrics.reload(err)
 	a.unpublished.Store(errors.Is(err, dnssec.ErrUnpublished))
@@ -147,6 +150,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 	}
 	p.takeCookies(next.config)
 	p.limitAnswers(in)
+	p.resolves(in)
 	p.tracker.SetBackends(in.backends, in.rules)
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)
@@ -215,7 +219,7 @@ func needRestart(a, b *config.Config) []pathMistake {
 		{"purge", a.Purge, b.Purge}, {"probing.budget", a.Probing.Budget, b.Probing.Budget},
 		{"probing.control", a.Probing.Control, b.Probing.Control},
 		{"edge.sites (from none, or to none)", len(a.Edge.Sites) > 0, len(b.Edge.Sites) > 0},
-		{"hosts (from none, or to none)", len(a.Hosts) > 0, len(b.Hosts) > 0},
+		{"hosts (from none, or to none)", steersAny(a), steersAny(b)},
 	} {
 		if !reflect.DeepEqual(k.a, k.b) {
 			path, when, _ := strings.Cut(k.name, " ")
@@ -224,6 +228,9 @@ func needRestart(a, b *config.Config) []pathMistake {
 	}
 	return bad
 }
+
+// steersAny reports whether a config has a steered name. An ALIAS record is one.
+func steersAny(c *config.Config) bool { return len(c.Hosts)+len(c.Aliases()) > 0 }
 
 // refusal is a failed reload as the admin API tells it.
 func refusal(err error) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,6 +28,7 @@ import (
 	"pointsman/providers/fastly"
 	"pointsman/purge"
 	"pointsman/steering"
+	"pointsman/steering/alias"
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnssec/publish"
 	"pointsman/steering/dnsserver"
@@ -48,6 +50,7 @@ type parts struct {
 	scheduler *probes.Scheduler
 	geo       *geo.Source
 	engine    *steering.Engine
+	alias     *alias.Resolver
 	drills    *drill.Runner
 	dns       *dnsserver.Server
 	cookies   *cookieKeeper // nil: there are none, or their secrets are given
@@ -58,7 +61,8 @@ type parts struct {
 	admin     *admin.Server
 	board     *publish.Board // of published signatures
 
-	viewing sync.Mutex // held while a view is handed to the engine, so that the newest wins
+	given   atomic.Pointer[given] // see addressesOf
+	viewing sync.Mutex            // held while a view is handed to the engine, so that the newest wins
 }
 
 // sharedOr returns the store that all nodes share, or this node's own.
@@ -104,6 +108,10 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 		Version: saved.Table, OnChange: p.tellChange})
 	p.geo = geo.NewSource(geo.SourceConfig{Logger: a.log, Registerer: p.registry,
 		OnChange: p.engine.SetCountries})
+	p.alias = alias.New(alias.Config{Servers: in.resolvers, Store: p.local, Logger: a.log,
+		Registerer: p.registry, OnChange: p.takeAddresses})
+	p.alias.Load(ctx)
+	p.resolves(in)
 	p.book = override.New(override.Config{Shared: shared, Local: p.local, Node: c.Node,
 		Logger: a.log, OnChange: p.engine.SetOverrides})
 	if err := p.book.Load(ctx); err != nil {
@@ -123,7 +131,8 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 		Served: p.drillServed, Logger: a.log, OnChange: p.tellDrill})
 	if c.HasRole(config.RoleProbe) {
 		p.scheduler = probes.NewScheduler(probes.SchedulerConfig{
-			Prober: probes.NewProber(probes.ProberConfig{Vantage: c.Vantage}), Vantage: c.Vantage,
+			Prober: probes.NewProber(probes.ProberConfig{Vantage: c.Vantage,
+				Known: p.addressesOf}), Vantage: c.Vantage,
 			Fault: p.drills, Budget: float64(c.Probing.Budget), Logger: a.log,
 			Registerer: p.registry})
 		p.scheduler.SetTargets(in.targets)

@@ -55,10 +55,8 @@ func zoneOf(z config.Zone, src *config.Source, at string, serial uint32, before 
 			Refresh: z.SOA.Refresh, Retry: z.SOA.Retry, Expire: z.SOA.Expire,
 			NegativeTTL: z.SOA.NegativeTTL,
 		}, Before: before, Rising: z.Transfer != nil}
-	for _, r := range z.Records {
-		zc.Records = append(zc.Records,
-			dnsserver.Record{Name: r.Name, Type: r.Type, TTL: r.TTL, Data: r.Data})
-	}
+	var places []int
+	zc.Records, places = recordsOf(z)
 	if z.File != "" {
 		file, folder, err := readZoneFile(z.File)
 		if err != nil {
@@ -69,6 +67,9 @@ func zoneOf(z config.Zone, src *config.Source, at string, serial uint32, before 
 		zc.File = file
 	}
 	zone, mistakes := dnsserver.ParseZone(zc)
+	for i := range mistakes {
+		mistakes[i].Path = recordPath(mistakes[i].Path, places)
+	}
 	return zone, mistakes, nil
 }
 

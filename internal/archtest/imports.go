@@ -29,6 +29,7 @@ func allowed() map[string][]string {
 		"probes/health": {"probes", "internal/store"},
 
 		"steering":                {"probes/health", "steering/control", "steering/geo"},
+		"steering/alias":          {"internal/store"},
 		"steering/control":        {},
 		"steering/geo":            {},
 		"steering/geo/gen":        {"steering/geo"},
@@ -69,7 +70,8 @@ func allowed() map[string][]string {
 // homes lists the libraries that live in one place, and where. Their types cross no border.
 func homes() map[string][]string {
 	return map[string][]string{
-		"github.com/miekg/dns":          {"steering/dnsserver", "steering/dnssec", "steering/transfer"},
+		"github.com/miekg/dns": {"steering/dnsserver", "steering/dnssec", "steering/alias",
+			"steering/transfer"},
 		"github.com/go-resty/resty":     {"providers"},
 		"github.com/redis/go-redis":     {"internal/store/redisstore"},
 		"go.etcd.io/bbolt":              {"internal/store/boltstore"},

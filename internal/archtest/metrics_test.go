@@ -26,6 +26,7 @@ import (
 	"pointsman/probes/health"
 	"pointsman/purge"
 	"pointsman/steering"
+	"pointsman/steering/alias"
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/geo"
@@ -79,6 +80,9 @@ func (c *capture) Register(col prometheus.Collector) error {
 		}
 		if one.kind == "" && strings.HasSuffix(name, "_total") {
 			one.kind = "counter" // of a collector of our own that has counted nothing yet
+		}
+		if one.kind == "" && strings.HasSuffix(name, "_age_seconds") {
+			one.kind = "gauge" // likewise, of something that has no age yet
 		}
 		c.found = append(c.found, one)
 	}
@@ -178,6 +182,10 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 		},
 		"steering": func(r prometheus.Registerer) error {
 			steering.NewEngine(steering.EngineConfig{Registerer: r})
+			return nil
+		},
+		"steering/alias": func(r prometheus.Registerer) error {
+			alias.New(alias.Config{Registerer: r})
 			return nil
 		},
 		"steering/geo": func(r prometheus.Registerer) error {

@@ -37,10 +37,6 @@ func (c *checker) answer(at string, b *Backend) {
 		return
 	}
 	c.distinct(at+".https.alpn", b.HTTPS.ALPN)
-	if hasCNAME {
-		c.mistake(at+".https", "the backend has a cname: its HTTPS record stands at %s, where the "+
-			"CDN has it", shown(b.CNAME))
-	}
 }
 
 // index maps the names of a top-level list to their first place.

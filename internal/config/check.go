@@ -33,6 +33,7 @@ func (c *checker) all() {
 	c.pools()
 	c.lists()
 	c.hosts()
+	c.bindings()
 	c.loops()
 	c.providers()
 	c.edge()

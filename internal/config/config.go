@@ -154,6 +154,9 @@ type DNS struct {
 	Dnstap *Dnstap `koanf:"dnstap"`
 	// DecisionLog writes down who was sent where, and why; left out: it doesn't.
 	DecisionLog *DecisionLog `koanf:"decision_log"`
+	// Resolvers are the recursive resolvers, as address:port, that names behind flattened hosts
+	// and ALIAS records are asked of, in this order; left out: those of /etc/resolv.conf.
+	Resolvers []string `koanf:"resolvers" syntax:"addrport"`
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018): a client that sends one back has proven its
@@ -432,7 +435,8 @@ type SOA struct {
 type Record struct {
 	// Name is relative to the zone, unless it ends in the zone's name; @ is the zone itself.
 	Name string `koanf:"name" required:"yes"`
-	// Type is the record's type in words: A, AAAA, CNAME, TXT. Load makes it upper case.
+	// Type is the record's type in words: A, AAAA, CNAME, TXT; or ALIAS for the addresses behind
+	// a name, also where no CNAME may stand, with a TTL of 1h at most. Load makes it upper case.
 	Type string `koanf:"type" required:"yes"`
 	// TTL is this record's own; 0 stands for the zone's and comes from leaving it out.
 	TTL time.Duration `koanf:"ttl" min:"1s" max:"168h" step:"1s"`
@@ -449,7 +453,8 @@ type Backend struct {
 	// Addresses are IPv4 and IPv6 addresses, answered as A and AAAA.
 	Addresses []string `koanf:"addresses" syntax:"ip"`
 	// HTTPS is the backend's HTTPS record (RFC 9460), `{}` for its defaults; nil means none. It
-	// is for addresses alone: a CNAME's record stands at its target, where the CDN has it.
+	// is for addresses, those of a flattened host among them: elsewhere a CNAME's record stands at
+	// its target, where the CDN has it.
 	HTTPS *HTTPS `koanf:"https"`
 	// Provider names whose API purges this backend; empty: nobody does.
 	Provider string `koanf:"provider"`
@@ -551,6 +556,13 @@ const (
 	Sticky = "sticky"
 )
 
+// The values of Host.Flatten.
+const (
+	FlattenAuto   = "auto"
+	FlattenAlways = "always"
+	FlattenNever  = "never"
+)
+
 // Host is a steered name.
 type Host struct {
 	// Name is the full name, in one of the zones; lower case, without a final dot.
@@ -562,12 +574,19 @@ type Host struct {
 	// Stickiness is spread (each query on its own) or sticky (a client prefix keeps its
 	// backend for as long as the shares allow).
 	Stickiness string `koanf:"stickiness" oneof:"spread sticky"`
+	// Flatten says whether CNAME backends are answered with the addresses behind them: auto
+	// where the host is a zone itself or one of its pools mixes CNAMEs and addresses, always, or
+	// never.
+	Flatten string `koanf:"flatten" oneof:"auto always never"`
 	// Ramp is how long a backend that comes back takes to its full share; 0s: at once.
 	Ramp time.Duration `koanf:"ramp" min:"0s" max:"1h"`
 	// Places give clients of some countries or networks pools of their own: the first place
 	// with a prefix that holds the client, else the first that lists its country. Other clients
 	// get the host's pools.
 	Places []Place `koanf:"places"`
+
+	// Flattened is what Load made of Flatten: true when no CNAME is answered.
+	Flattened bool `koanf:"-"`
 }
 
 // Place is where clients are that a host answers from pools of their own.

@@ -88,6 +88,7 @@ func defaults() []defaultValue {
 		{"hosts[].ttl", "20s"},
 		{"hosts[].stickiness", Spread},
 		{"hosts[].ramp", "30s"},
+		{"hosts[].flatten", FlattenAuto},
 
 		{"providers[].soft_fallback", "hard"},
 

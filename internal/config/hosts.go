@@ -38,7 +38,7 @@ func (c *checker) hosts() {
 		h, at := &hosts[i], element("hosts", i)
 		c.order(at, h.Name, h.Pools, pools)
 		c.inZone(at+".name", h.Name)
-		c.apex(at, h)
+		c.flatten(at, h)
 		c.places(at, h, pools)
 	}
 }
@@ -77,31 +77,16 @@ func (c *checker) inZone(path, host string) {
 	}
 }
 
-// apex reports a steered zone apex with CNAME backends: a CNAME may not stand beside the SOA
-// and NS records there (RFC 1034 §3.6.2).
-func (c *checker) apex(at string, h *Host) {
-	for _, z := range c.cfg.Zones {
-		if z.Name != h.Name || z.Name == "" {
-			continue
-		}
-		for _, p := range c.poolsOf(h) {
-			if p.cname != "" {
-				c.mistake(at+".name", "%s is a zone itself, where no CNAME may stand: backend "+
-					"%s has one; use addresses", shown(h.Name), shown(p.cname))
-				return
-			}
-		}
-	}
-}
-
 // poolFacts is what the checks of hosts want to know of a pool. Hosts share pools, so it is
 // gathered once: the work stays in proportion to the file.
 type poolFacts struct {
+	name    string
 	members int           // whose backend exists
 	usable  int           // those with a weight
 	own     int           // usable ones that no commercial CDN runs
 	slowest time.Duration // the longest probing interval
 	cname   string        // a backend with a CNAME; empty when there is none
+	address string        // one with addresses; likewise
 	links   []link        // where CNAMEs lead
 }
 
@@ -127,7 +112,7 @@ func (c *checker) factsOf(pools []string) []*poolFacts {
 
 func (c *checker) gather(p *Pool) *poolFacts {
 	backends, providers := c.index("backends"), c.index("providers")
-	f := &poolFacts{}
+	f := &poolFacts{name: p.Name}
 	for _, m := range p.Members {
 		i, ok := backends[m.Backend]
 		if !ok {
@@ -139,6 +124,8 @@ func (c *checker) gather(p *Pool) *poolFacts {
 		if b.CNAME != "" {
 			f.cname = cmp.Or(f.cname, b.Name)
 			f.links = append(f.links, link{b.CNAME, element("backends", i) + ".cname"})
+		} else {
+			f.address = cmp.Or(f.address, b.Name)
 		}
 		if m.Weight == 0 {
 			continue

@@ -28,7 +28,7 @@ func (c *checker) links() map[string][]link {
 		z := &c.cfg.Zones[i]
 		for j := range z.Records {
 			r := &z.Records[j]
-			if name, ok := owner(z, r); ok && r.Type == "CNAME" {
+			if name, ok := owner(z, r); ok && (r.Type == "CNAME" || r.IsAlias()) {
 				at := element(element("zones", i)+".records", j) + ".data"
 				links[name] = append(links[name], link{target(z, r.Data), at})
 			}

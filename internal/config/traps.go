@@ -23,23 +23,12 @@ func (c *checker) poolTraps() {
 	backends := c.index("backends")
 	for i, p := range c.cfg.Pools {
 		at := element("pools", i)
-		var cnames, addresses, weight, known int
+		var weight, known int
 		for _, m := range p.Members {
-			b, ok := backends[m.Backend]
-			if !ok {
-				continue
+			if _, ok := backends[m.Backend]; ok {
+				known++
+				weight += m.Weight
 			}
-			known++
-			weight += m.Weight
-			if c.cfg.Backends[b].CNAME != "" {
-				cnames++
-			} else {
-				addresses++
-			}
-		}
-		if cnames > 0 && addresses > 0 {
-			c.warn(at+".members", "CNAME and address backends in one pool: a resolver that has "+
-				"cached the CNAME keeps all types of query on it, so the weights come out wrong")
 		}
 		if known > 0 && known == len(p.Members) && weight == 0 {
 			c.warn(at+".members", "every weight is 0: the pool is always passed over")
@@ -63,7 +52,7 @@ func (c *checker) hostTraps() {
 			c.lastResort(element(at+".places", j), h.Places[j].Pools)
 		}
 	}
-	if c.given && len(c.cfg.Hosts) == 0 && c.whole("hosts") {
+	if c.given && len(c.cfg.Hosts)+len(c.cfg.Aliases()) == 0 && c.whole("hosts") {
 		c.warn("hosts", "there is no steered host")
 	}
 }

@@ -17,9 +17,9 @@ func TestKnownTrapsAreWarnedOfWithTheirPlace(t *testing.T) {
 		{
 			"a CNAME and an address in one pool", "{backend: cloudflare, weight: 30}",
 			"{backend: cloudflare, weight: 30}\n      - {backend: origin}",
-			"base.yaml:49:5: pools[0].members: CNAME and address backends in one pool: a resolver " +
-				"that has cached the CNAME keeps all types of query on it, so the weights come " +
-				"out wrong\n",
+			"base.yaml:60:5: hosts[0].pools: pool cdns mixes CNAME and address backends, so that " +
+				"the host answers with the addresses behind the CNAMEs, as this node's resolvers " +
+				"see them: say flatten: always if that is meant, or part the pool\n",
 		},
 		{
 			"a TTL under the probing interval", "interval: 1s", "interval: 1m",

@@ -64,7 +64,7 @@ func TestElementsTakeTheirDefaults(t *testing.T) {
 	}
 	host := config.Host{
 		Name: "cdn.example.test", TTL: 20 * time.Second, Pools: []string{"all"},
-		Stickiness: "spread", Ramp: 30 * time.Second,
+		Stickiness: "spread", Ramp: 30 * time.Second, Flatten: "auto",
 	}
 	if diff := cmp.Diff(host, cfg.Hosts[0]); diff != "" {
 		t.Errorf("host (-want +got):\n%s", diff)

@@ -98,7 +98,7 @@ func (c *checker) records(at string, z *Zone) {
 	for i, h := range c.cfg.Hosts {
 		hosts[h.Name] = i
 	}
-	aliases := aliases(z)
+	cnames, aliases := firstOf(z, "CNAME"), firstOf(z, typeAlias)
 	for i := range z.Records {
 		r, path := &z.Records[i], element(at+".records", i)
 		name, ok := owner(z, r)
@@ -117,14 +117,23 @@ func (c *checker) records(at string, z *Zone) {
 			c.mistake(path+".name", "%s is steered by %s: it can't have records too",
 				shown(name), element("hosts", j))
 		}
-		if j, ok := aliases[name]; ok && j != i {
+		if j, ok := cnames[name]; ok && j != i {
 			c.mistake(path+".name", "%s has a CNAME, %s: nothing else may stand beside it "+
 				"(RFC 1034 §3.6.2)", shown(name), element(at+".records", j))
+		}
+		if j, ok := aliases[name]; ok && j != i && isAddress(r.Type) {
+			c.mistake(path+".name", "%s has an ALIAS, %s: its addresses come from there",
+				shown(name), element(at+".records", j))
+		}
+		if r.IsAlias() {
+			c.alias(path, z, r)
 		}
 	}
 }
 
-func isAddress(rrtype string) bool { return rrtype == "A" || rrtype == "AAAA" }
+func isAddress(rrtype string) bool {
+	return rrtype == "A" || rrtype == "AAAA" || rrtype == typeAlias
+}
 
 func (c *checker) recordName(path string, z *Zone, r *Record, name string, ok bool) {
 	switch {
@@ -135,7 +144,7 @@ func (c *checker) recordName(path string, z *Zone, r *Record, name string, ok bo
 			"for the zone itself", shown(r.Name))
 	case r.Type == "CNAME" && name == z.Name:
 		c.mistake(path+".type", "CNAME may not stand at the zone itself, which has SOA and NS "+
-			"(RFC 1034 §3.6.2)")
+			"(RFC 1034 §3.6.2): use ALIAS")
 	case r.Type == "SOA":
 		c.mistake(path+".type", "SOA comes from the zone's soa")
 	case r.Type == "NS" && name == z.Name:
@@ -143,12 +152,12 @@ func (c *checker) recordName(path string, z *Zone, r *Record, name string, ok bo
 	}
 }
 
-// aliases returns the index of the first CNAME record of each name that has one.
-func aliases(z *Zone) map[string]int {
+// firstOf returns the index of the first record of a type of each name that has one.
+func firstOf(z *Zone, rrtype string) map[string]int {
 	found := map[string]int{}
 	for i := range z.Records {
 		name, ok := owner(z, &z.Records[i])
-		if _, twice := found[name]; ok && !twice && z.Records[i].Type == "CNAME" {
+		if _, twice := found[name]; ok && !twice && z.Records[i].Type == rrtype {
 			found[name] = i
 		}
 	}

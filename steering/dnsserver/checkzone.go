@@ -164,6 +164,8 @@ type SteeredName struct {
 	Addresses bool
 	// HTTPS is true when a backend has an HTTPS record.
 	HTTPS bool
+	// Flattened is true when the addresses behind Targets are answered instead of them.
+	Flattened bool
 }
 
 // CheckHosts finds steered names that the zones can't hold: outside of every zone, with a
@@ -219,8 +221,9 @@ func (c *hostChecker) place(path, name string, h SteeredName) {
 			c.mistake(path, "%s has a DNAME: %s is never answered", up, name)
 		}
 	}
-	if len(h.Targets) > 0 && name == z.name {
-		c.mistake(path, "a backend with a CNAME can't stand at the zone's apex: use addresses")
+	named := len(h.Targets) > 0 && !h.Flattened
+	if named && name == z.name {
+		c.mistake(path, "a backend with a CNAME can't stand at the zone's apex: use addresses, or flatten it")
 		return
 	}
 	n := z.node(name)
@@ -230,7 +233,7 @@ func (c *hostChecker) place(path, name string, h SteeredName) {
 	for _, s := range n.sets {
 		clash := s.rtype == dns.TypeCNAME || s.rtype == dns.TypeA || s.rtype == dns.TypeAAAA ||
 			s.rtype == dns.TypeHTTPS && h.HTTPS
-		if clash || len(h.Targets) > 0 {
+		if clash || named {
 			c.mistake(path, "%s also has a static %s record, which would never be served", name,
 				dns.Type(s.rtype))
 		}

@@ -327,6 +327,9 @@ func typeOf(s string) (uint16, error) {
 	switch {
 	case s == "":
 		return 0, errors.New("missing")
+	case upper == "ALIAS":
+		return 0, errors.New("ALIAS is no type of DNS records: it can't stand here, only in the " +
+			"config's records")
 	case !ok:
 		return 0, fmt.Errorf("%q is no record type", s)
 	case rtype == dns.TypeNone || rtype == dns.TypeReserved || rtype == dns.TypeOPT,

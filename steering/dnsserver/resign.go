@@ -9,8 +9,13 @@ import (
 	"pointsman/steering"
 )
 
-// signTick is how often the server looks whether signatures or keys are due.
-const signTick = time.Minute
+// signTick is how often the server looks whether signatures or keys are due, tableTick whether
+// there is a table that needs some: where nobody asks, no query would tell, and the first one
+// would be answered by a table as old as the query before.
+const (
+	signTick  = time.Minute
+	tableTick = time.Second
+)
 
 // advanceLimit bounds one look at a parent's DS records.
 const advanceLimit = 10 * time.Second
@@ -114,11 +119,16 @@ func (s *Server) SignAgain() {
 func (s *Server) keepSigned(ctx context.Context) error {
 	ticker := time.NewTicker(signTick)
 	defer ticker.Stop()
+	look := time.NewTicker(tableTick)
+	defer look.Stop()
 	for {
 		force := false
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-look.C:
+			s.load() // leaves a token in outgrew if need be
+			continue
 		case <-ticker.C:
 		case <-s.outgrew:
 			force = true

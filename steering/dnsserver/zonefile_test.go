@@ -89,6 +89,7 @@ func TestEveryMistakeInAZoneFileHasItsLine(t *testing.T) {
 			[]string{"4: ns3.example.test. lies in the zone but has no A"}},
 		{"an unknown directive", "$ORIGINS a\n", []string{`4: "$ORIGINS" is no directive`}},
 		{"BIND's directive", "$GENERATE 1-2 a$ A 192.0.2.$\n", []string{"4: $GENERATE"}},
+		{"a type that DNS lacks", "a ALIAS b.test.\n", []string{"4: ALIAS is no type of DNS records"}},
 		{"directives without values", "$ORIGIN\n$TTL\n$INCLUDE\n", []string{"4: $ORIGIN takes",
 			"5: $TTL takes", "6: $INCLUDE takes"}},
 		{"an include without a folder", "$INCLUDE b\n", []string{"4: nothing can be included"}},
