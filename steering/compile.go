@@ -57,7 +57,9 @@ type compiler struct {
 	in      Inputs
 	hosts   map[string]*Host
 	answers map[string]answer
-	pools   map[string][]Member // members in the order of their backends' names
+	pools   map[string]*Pool // members in the order of their names, unless it counts
+	costs   map[string]uint64
+	caps    map[string]uint64 // by backend, in millionths of each of its hosts; see capacities
 	orders  orders
 	classes classBook
 }
@@ -74,7 +76,8 @@ func newCompiler(in Inputs) *compiler {
 		in:      in,
 		hosts:   make(map[string]*Host, len(in.Spec.Hosts)),
 		answers: make(map[string]answer, len(in.Spec.Backends)),
-		pools:   make(map[string][]Member, len(in.Spec.Pools)),
+		pools:   make(map[string]*Pool, len(in.Spec.Pools)),
+		costs:   make(map[string]uint64, len(in.Spec.Backends)),
 		orders:  newOrders(in.Overrides, in.Now),
 		classes: newClassBook(in),
 	}
@@ -84,12 +87,17 @@ func newCompiler(in Inputs) *compiler {
 	}
 	for _, b := range in.Spec.Backends {
 		c.answers[b.Name] = newAnswer(b)
+		c.costs[b.Name] = b.Cost
 	}
 	for _, p := range in.Spec.Pools {
-		c.pools[p.Name] = slices.SortedFunc(slices.Values(p.Members), func(a, b Member) int {
-			return cmp.Compare(a.Backend, b.Backend)
-		})
+		if p.Choose != ByOrder {
+			p.Members = slices.SortedFunc(slices.Values(p.Members), func(a, b Member) int {
+				return cmp.Or(cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Pool, b.Pool))
+			})
+		}
+		c.pools[p.Name] = &p
 	}
+	c.caps = c.capacities()
 	return c
 }
 
@@ -107,9 +115,10 @@ func newAnswer(b Backend) answer {
 	return a
 }
 
-// standing is one member's position before the ladder is walked.
+// standing is one backend's position before the ladder is walked.
 type standing struct {
 	backend, pool string
+	reason        Reason // empty: that of the plan
 	usable        bool
 	drained       bool
 	weight        uint64 // in weightUnits; 0 takes nothing
@@ -129,13 +138,13 @@ func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
 	}
 	tr.host(h, pools)
 	tr.overrides(c.orders, h.Name)
-	rungs := make([][]standing, 0, len(pools))
+	rungs := make([]*node, 0, len(pools))
 	for i, name := range pools {
-		rungs = append(rungs, c.pool(h, i, name, tr))
+		rungs = append(rungs, c.node(h, name, fmt.Sprintf("choice %d", i+1), tr))
 	}
 	chosen, reason := c.pinned(h, rungs, tr)
 	if chosen == nil {
-		chosen, reason = ladder(rungs)
+		chosen, reason = c.ladder(h, rungs)
 		tr.ladder(chosen, reason)
 	}
 	p := &plan{
@@ -151,31 +160,6 @@ func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
 	}
 	tr.mixture(p.candidates)
 	return p
-}
-
-// pool takes stock of a pool's members for one host.
-func (c *compiler) pool(h *Host, index int, name string, tr *Trace) []standing {
-	members := c.pools[name]
-	rung := make([]standing, 0, len(members))
-	step := tr.pool(index, name)
-	for _, m := range members {
-		s := standing{backend: m.Backend, pool: name}
-		health := c.in.View.Of(m.Backend)
-		s.usable = health.State.Usable()
-		out := c.orders.drain(h.Name, m.Backend)
-		s.drained = out != nil
-		weighted := c.orders.weight(h.Name, m.Backend)
-		weight := m.Weight
-		if weighted != nil {
-			weight = min(weighted.Weight, maxWeight)
-		}
-		factor := c.factor(h, m.Backend)
-		s.weight = scale(weight, factor)
-		rung = append(rung, s)
-		step.member(c.in, m, health, out, weighted, factor)
-	}
-	step.close(rung)
-	return rung
 }
 
 // factor is how much of its weight a backend has on a host. A host without a ramp takes a
@@ -204,7 +188,7 @@ func scale(weight uint32, factor float64) uint64 {
 }
 
 // pinned returns the backend that an operator's pin gives everything to, or nil.
-func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, Reason) {
+func (c *compiler) pinned(h *Host, rungs []*node, tr *Trace) ([]standing, Reason) {
 	for i := range c.orders.pins {
 		pin := &c.orders.pins[i]
 		if !pin.Covers(h.Name) {
@@ -225,59 +209,9 @@ func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, R
 	return nil, ""
 }
 
-// find returns the first standing of a backend, or nil.
-func find(rungs [][]standing, backend string) *standing {
-	for _, rung := range rungs {
-		for i := range rung {
-			if rung[i].backend == backend {
-				return &rung[i]
-			}
-		}
-	}
-	return nil
-}
-
-// ladder walks the pools down and returns the members that answer, and why. Its result is
-// never empty as long as the first pool has a member.
-func ladder(rungs [][]standing) ([]standing, Reason) {
-	for i, rung := range rungs {
-		if able := filter(rung, func(s standing) bool { return s.able(false) }); len(able) > 0 {
-			if i == 0 {
-				return able, ReasonPool
-			}
-			return able, ReasonFallback
-		}
-	}
-	for _, rung := range rungs {
-		if able := filter(rung, func(s standing) bool { return s.able(true) }); len(able) > 0 {
-			return able, ReasonAllDown
-		}
-	}
-	// Everything is drained or weighs nothing. The first pool answers in equal parts, by its
-	// usable members if it has any: an answer that may work beats one that is known not to.
-	last := filter(rungs[0], func(s standing) bool { return s.usable })
-	if len(last) == 0 {
-		last = slices.Clone(rungs[0])
-	}
-	for i := range last {
-		last[i].weight = weightUnit
-	}
-	return last, ReasonDrained
-}
-
-func filter(rung []standing, keep func(standing) bool) []standing {
-	var kept []standing
-	for _, s := range rung {
-		if keep(s) {
-			kept = append(kept, s)
-		}
-	}
-	return kept
-}
-
 // fill turns the chosen members into candidates, and lists the share of every backend of the
 // host: one row each, by pool in the host's order, then by name.
-func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
+func (p *plan) fill(c *compiler, chosen []standing, rungs []*node) {
 	total := uint64(0)
 	for _, s := range chosen {
 		total += s.weight
@@ -290,7 +224,7 @@ func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
 		a := c.answers[s.backend]
 		p.candidates = append(p.candidates, candidate{
 			decision: Decision{
-				Host: p.host, Backend: s.backend, Pool: s.pool, Reason: p.reason,
+				Host: p.host, Backend: s.backend, Pool: s.pool, Reason: cmp.Or(s.reason, p.reason),
 				CNAME: a.cname, V4: a.v4, V6: a.v6, HTTPS: a.https, TTL: p.ttl,
 			},
 			weight: s.weight,
@@ -302,7 +236,7 @@ func (p *plan) fill(c *compiler, chosen []standing, rungs [][]standing) {
 	}
 	listed := make(map[string]bool)
 	for _, rung := range rungs {
-		for _, s := range rung {
+		for s := range rung.leaves() {
 			if listed[s.backend] {
 				continue
 			}

@@ -135,17 +135,17 @@ func overrideInput(v *Override) Input {
 // poolTrace gathers one pool's step.
 type poolTrace struct {
 	trace  *Trace
-	index  int
-	name   string
+	pool   *Pool
+	role   string
 	inputs []Input
 	notes  []string
 }
 
-func (tr *Trace) pool(index int, name string) *poolTrace {
+func (tr *Trace) pool(p *Pool, role string) *poolTrace {
 	if tr == nil {
 		return nil
 	}
-	return &poolTrace{trace: tr, index: index, name: name}
+	return &poolTrace{trace: tr, pool: p, role: role}
 }
 
 func (p *poolTrace) member(
@@ -190,24 +190,36 @@ func (p *poolTrace) member(
 	}
 }
 
-func (p *poolTrace) close(rung []standing) {
+func (p *poolTrace) close(n *node) {
 	if p == nil {
 		return
 	}
-	able := 0
-	for _, s := range rung {
-		if s.able(false) {
+	able, all := 0, 0
+	var within []string
+	for i, k := range n.kids {
+		if k.leaf == nil {
+			within = append(within, n.pool.Members[i].Pool)
+			continue
+		}
+		all++
+		if k.leaf.able(false) {
 			able++
 		}
-		if s.weight == 0 && !s.drained {
-			p.notes = append(p.notes, s.backend+" has weight 0")
+		if k.weight == 0 && !k.leaf.drained {
+			p.notes = append(p.notes, k.leaf.backend+" has weight 0")
 		}
 	}
-	detail := fmt.Sprintf("choice %d: %d of %d members can answer", p.index+1, able, len(rung))
+	detail := fmt.Sprintf("%s: %d of %d members can answer", p.role, able, all)
+	if within != nil {
+		detail += ", besides those of the pools " + strings.Join(within, ", ")
+	}
+	if c := p.pool.Choose; c != "" && c != ByWeight {
+		detail += ", chosen by " + string(c)
+	}
 	if len(p.notes) > 0 {
 		detail += "; " + strings.Join(p.notes, "; ")
 	}
-	p.trace.add("pool "+p.name, detail, p.inputs...)
+	p.trace.add("pool "+p.pool.Name, detail, p.inputs...)
 }
 
 func (tr *Trace) ladder(chosen []standing, reason Reason) {

@@ -18,18 +18,18 @@ func (t *Table) Variants(host string) []Decision {
 	}
 	var out []Decision
 	for _, pool := range h.allPools() {
-		for _, m := range c.pools[pool] {
+		c.backends(pool, func(m Member) {
 			at, found := slices.BinarySearchFunc(out, m.Backend, func(d Decision, b string) int {
 				return cmp.Compare(d.Backend, b)
 			})
 			if found {
-				continue
+				return
 			}
 			a := c.answers[m.Backend]
 			out = slices.Insert(out, at, Decision{Host: host, Backend: m.Backend, Pool: pool,
 				CNAME: a.cname, V4: a.v4, V6: a.v6, HTTPS: a.https,
 				TTL: uint32(h.TTL.Seconds())})
-		}
+		})
 	}
 	return out
 }
