@@ -57,11 +57,13 @@ type compiler struct {
 	in      Inputs
 	hosts   map[string]*Host
 	answers map[string]answer
-	pools   map[string]*Pool // members in the order of their names, unless it counts
-	costs   map[string]uint64
+	specs   map[string]*Backend
+	pools   map[string]*Pool  // members in the order of their names, unless it counts
 	caps    map[string]uint64 // by backend, in millionths of each of its hosts; see capacities
 	orders  orders
 	classes classBook
+	// constrained is true when any backend has an audience.
+	constrained bool
 }
 
 // answer is what a backend puts into a response.
@@ -77,7 +79,7 @@ func newCompiler(in Inputs) *compiler {
 		hosts:   make(map[string]*Host, len(in.Spec.Hosts)),
 		answers: make(map[string]answer, len(in.Spec.Backends)),
 		pools:   make(map[string]*Pool, len(in.Spec.Pools)),
-		costs:   make(map[string]uint64, len(in.Spec.Backends)),
+		specs:   make(map[string]*Backend, len(in.Spec.Backends)),
 		orders:  newOrders(in.Overrides, in.Now),
 		classes: newClassBook(in),
 	}
@@ -85,9 +87,10 @@ func newCompiler(in Inputs) *compiler {
 	for i := range in.Spec.Hosts {
 		c.hosts[in.Spec.Hosts[i].Name] = &in.Spec.Hosts[i]
 	}
-	for _, b := range in.Spec.Backends {
-		c.answers[b.Name] = newAnswer(b)
-		c.costs[b.Name] = b.Cost
+	for i := range in.Spec.Backends {
+		b := &in.Spec.Backends[i]
+		c.specs[b.Name], c.answers[b.Name] = b, newAnswer(*b)
+		c.constrained = c.constrained || b.Allow != nil || b.Deny != nil
 	}
 	for _, p := range in.Spec.Pools {
 		if p.Choose != ByOrder {
@@ -121,26 +124,31 @@ type standing struct {
 	reason        Reason // empty: that of the plan
 	usable        bool
 	drained       bool
+	barred        bool   // may not answer, whatever happens
 	weight        uint64 // in weightUnits; 0 takes nothing
 }
 
 // able reports whether the member may answer when health counts, or when it does not.
 func (s standing) able(ignoreHealth bool) bool {
-	return (s.usable || ignoreHealth) && !s.drained && s.weight > 0
+	return (s.usable || ignoreHealth) && !s.drained && !s.barred && s.weight > 0
 }
 
 // host compiles one host as it is at one of its places, or with nil for clients who are at
-// none. With a trace it also writes down every step; the plan is the same.
-func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
+// none, without the backends that are barred there. With a trace it also writes down every step;
+// the plan is the same.
+func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
 	pools, place := h.Pools, ""
 	if at != nil {
 		pools, place = at.Pools, at.Name
 	}
 	tr.host(h, pools)
+	tr.barred(barred)
 	tr.overrides(c.orders, h.Name)
 	rungs := make([]*node, 0, len(pools))
 	for i, name := range pools {
-		rungs = append(rungs, c.node(h, name, fmt.Sprintf("choice %d", i+1), tr))
+		n := c.node(h, name, fmt.Sprintf("choice %d", i+1), tr)
+		n.bar(barred)
+		rungs = append(rungs, n)
 	}
 	chosen, reason := c.pinned(h, rungs, tr)
 	if chosen == nil {
@@ -149,14 +157,16 @@ func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
 	}
 	p := &plan{
 		host:   h.Name,
-		place:  place,
+		place:  placeName(place, barred),
+		spot:   at,
+		barred: barred,
 		ttl:    uint32(h.TTL.Seconds()),
 		sticky: h.Stickiness == Sticky,
 		reason: reason,
 	}
 	p.fill(c, chosen, rungs)
 	if !p.sticky && len(p.candidates) > 1 {
-		p.sequence = sequence(h.Name, place)
+		p.sequence = sequence(h.Name, p.place)
 	}
 	tr.mixture(p.candidates)
 	return p
@@ -197,6 +207,10 @@ func (c *compiler) pinned(h *Host, rungs []*node, tr *Trace) ([]standing, Reason
 		s := find(rungs, pin.Backend)
 		if s == nil {
 			tr.pinIgnored(pin, "the backend is in none of this host's pools")
+			continue
+		}
+		if s.barred {
+			tr.pinIgnored(pin, "the backend may not answer these clients")
 			continue
 		}
 		if later := c.orders.drainAfter(pin, h.Name); later != nil {

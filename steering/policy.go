@@ -60,6 +60,13 @@ func (c *compiler) standing(h *Host, pool string, m Member, step *poolTrace) *st
 	return s
 }
 
+// bar marks the backends that may not answer.
+func (n *node) bar(barred []string) {
+	for s := range n.leaves() {
+		s.barred = slices.Contains(barred, s.backend)
+	}
+}
+
 // leaves lists the backends of a node, in order.
 func (n *node) leaves() iter.Seq[*standing] {
 	return func(yield func(*standing) bool) { n.walk(yield) }
@@ -179,7 +186,7 @@ func (c *compiler) latency(backend string) (uint64, bool) {
 }
 
 // cost is what a gigabyte costs at a backend.
-func (c *compiler) cost(backend string) (uint64, bool) { return c.costs[backend], true }
+func (c *compiler) cost(backend string) (uint64, bool) { return c.specs[backend].Cost, true }
 
 // combine divides among parts by their weights, and within each as its mix says.
 func combine(parts []part) []standing {
@@ -247,7 +254,12 @@ func (c *compiler) ladder(h *Host, rungs []*node) ([]standing, Reason) {
 			return able, ReasonAllDown
 		}
 	}
-	return last(rungs[0]), ReasonDrained
+	for _, n := range rungs {
+		if all := last(n); len(all) > 0 {
+			return all, ReasonDrained
+		}
+	}
+	return nil, ReasonDrained // all are barred, which is refused
 }
 
 // last is who answers when everything is drained or weighs nothing: the first pool's backends in
@@ -256,6 +268,9 @@ func (c *compiler) ladder(h *Host, rungs []*node) ([]standing, Reason) {
 func last(n *node) []standing {
 	var all, usable []standing
 	for s := range n.leaves() {
+		if s.barred {
+			continue
+		}
 		even := *s
 		even.weight = weightUnit
 		all = append(all, even)

@@ -31,6 +31,17 @@ type Backend struct {
 	Capacity uint64
 	// Cost is what a gigabyte costs there, in millionths of whatever currency all are given in.
 	Cost uint64
+	// Allow names the only clients that it may answer, and Deny those that it may not, for legal
+	// or contractual reasons: neither failures nor an operator's pin break that. Nil: all, and none.
+	Allow, Deny *Audience
+}
+
+// Audience is clients by where they are: those of the countries, and those in the prefixes.
+type Audience struct {
+	// Countries are ISO 3166-1 alpha-2 codes in upper case.
+	Countries []string
+	// Prefixes have no bits set behind their length; IPv6 ones have at most 64 bits.
+	Prefixes []netip.Prefix
 }
 
 // HTTPS is a backend's service binding in ServiceMode, for the name itself.

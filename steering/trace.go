@@ -2,7 +2,6 @@ package steering
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,20 +54,12 @@ func (t *Table) Trace(host string) (Trace, bool) { return t.TraceAt(host, "") }
 // TraceAt is Trace for the clients at one of the host's places; false when there is none of
 // that name.
 func (t *Table) TraceAt(host, place string) (Trace, bool) {
-	h := t.compiler.hosts[host]
-	if h == nil {
+	p := t.plan(host, place)
+	if p == nil {
 		return Trace{}, false
 	}
-	var at *Place
-	if place != "" {
-		i := slices.IndexFunc(h.Places, func(p Place) bool { return p.Name == place })
-		if i < 0 {
-			return Trace{}, false
-		}
-		at = &h.Places[i]
-	}
 	tr := &Trace{Host: host, Place: place}
-	t.compiler.host(h, at, tr)
+	t.compiler.host(t.compiler.hosts[host], p.spot, p.barred, tr)
 	return *tr, true
 }
 
@@ -90,6 +81,12 @@ func (tr *Trace) host(h *Host, pools []string) {
 	}
 	tr.add("host", fmt.Sprintf("pools %s in this order, %s, TTL %s, ramp %s",
 		strings.Join(pools, ", "), mode, h.TTL, h.Ramp))
+}
+
+func (tr *Trace) barred(backends []string) {
+	if tr != nil && len(backends) > 0 {
+		tr.add("constraint", strings.Join(backends, ", ")+" may not answer clients there")
+	}
 }
 
 func (tr *Trace) overrides(o orders, host string) {

@@ -88,6 +88,8 @@ func (c *checker) backend(b *Backend) {
 	if b.Capacity > maxRate || b.Cost > maxRate {
 		c.addf("backend %q: capacity and cost are at most %d", b.Name, uint64(maxRate))
 	}
+	c.audience(fmt.Sprintf("backend %q: allow", b.Name), b.Allow)
+	c.audience(fmt.Sprintf("backend %q: deny", b.Name), b.Deny)
 	c.addresses(b)
 	c.https(b)
 }
@@ -264,18 +266,26 @@ func (c *checker) places(h *Host) {
 		}
 		names[p.Name] = true
 		c.order(of, p.Pools)
-		if len(p.Countries)+len(p.Prefixes) == 0 {
-			c.addf("%s: has neither countries nor prefixes", of)
+		c.audience(of, &Audience{Countries: p.Countries, Prefixes: p.Prefixes})
+	}
+}
+
+// audience checks who is meant by a place or a constraint; nil: it isn't there.
+func (c *checker) audience(of string, a *Audience) {
+	if a == nil {
+		return
+	}
+	if len(a.Countries)+len(a.Prefixes) == 0 {
+		c.addf("%s: has neither countries nor prefixes", of)
+	}
+	for _, code := range a.Countries {
+		if !geo.IsCode(code) {
+			c.addf("%s: %q is not a country code of two upper-case letters", of, code)
 		}
-		for _, code := range p.Countries {
-			if !geo.IsCode(code) {
-				c.addf("%s: %q is not a country code of two upper-case letters", of, code)
-			}
-		}
-		for _, prefix := range p.Prefixes {
-			if why := wrongPrefix(prefix); why != "" {
-				c.addf("%s: prefix %s %s", of, prefix, why)
-			}
+	}
+	for _, prefix := range a.Prefixes {
+		if why := wrongPrefix(prefix); why != "" {
+			c.addf("%s: prefix %s %s", of, prefix, why)
 		}
 	}
 }
