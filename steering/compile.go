@@ -60,10 +60,14 @@ type compiler struct {
 	in      Inputs
 	hosts   map[string]*Host
 	answers map[string]answer
-	flat    map[string]answer   // of backends with a CNAME, for flattened hosts
-	pools   map[string][]Member // members in the order of their backends' names
+	flat    map[string]answer // of backends with a CNAME, for flattened hosts
+	specs   map[string]*Backend
+	pools   map[string]*Pool  // members in the order of their names, unless it counts
+	caps    map[string]uint64 // by backend, in millionths of each of its hosts; see capacities
 	orders  orders
 	classes classBook
+	// constrained is true when any backend has an audience.
+	constrained bool
 }
 
 // answer is what a backend puts into a response.
@@ -80,7 +84,8 @@ func newCompiler(in Inputs) *compiler {
 		hosts:   make(map[string]*Host, len(in.Spec.Hosts)),
 		answers: make(map[string]answer, len(in.Spec.Backends)),
 		flat:    make(map[string]answer),
-		pools:   make(map[string][]Member, len(in.Spec.Pools)),
+		pools:   make(map[string]*Pool, len(in.Spec.Pools)),
+		specs:   make(map[string]*Backend, len(in.Spec.Backends)),
 		orders:  newOrders(in.Overrides, in.Now),
 		classes: newClassBook(in),
 	}
@@ -90,17 +95,23 @@ func newCompiler(in Inputs) *compiler {
 		c.hosts[in.Spec.Hosts[i].Name] = &in.Spec.Hosts[i]
 		flattens = flattens || in.Spec.Hosts[i].Flatten
 	}
-	for _, b := range in.Spec.Backends {
-		c.answers[b.Name] = newAnswer(b)
+	for i := range in.Spec.Backends {
+		b := &in.Spec.Backends[i]
+		c.specs[b.Name], c.answers[b.Name] = b, newAnswer(*b)
+		c.constrained = c.constrained || b.Allow != nil || b.Deny != nil
 		if b.CNAME != "" && flattens {
-			c.flat[b.Name] = flatten(b, in.Addresses)
+			c.flat[b.Name] = flatten(*b, in.Addresses)
 		}
 	}
 	for _, p := range in.Spec.Pools {
-		c.pools[p.Name] = slices.SortedFunc(slices.Values(p.Members), func(a, b Member) int {
-			return cmp.Compare(a.Backend, b.Backend)
-		})
+		if p.Choose != ByOrder {
+			p.Members = slices.SortedFunc(slices.Values(p.Members), func(a, b Member) int {
+				return cmp.Or(cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Pool, b.Pool))
+			})
+		}
+		c.pools[p.Name] = &p
 	}
+	c.caps = c.capacities()
 	return c
 }
 
@@ -121,80 +132,59 @@ func newAnswer(b Backend) answer {
 	return a
 }
 
-// standing is one member's position before the ladder is walked.
+// standing is one backend's position before the ladder is walked.
 type standing struct {
 	backend, pool string
+	reason        Reason // empty: that of the plan
 	usable        bool
 	drained       bool
 	mute          bool   // a flattened host has no addresses for it
+	barred        bool   // may not answer, whatever happens
 	weight        uint64 // in weightUnits; 0 takes nothing
 }
 
 // able reports whether the member may answer when health counts, or when it does not.
 func (s standing) able(ignoreHealth bool) bool {
-	return (s.usable || ignoreHealth) && !s.drained && !s.mute && s.weight > 0
+	return (s.usable || ignoreHealth) && !s.drained && !s.mute && !s.barred && s.weight > 0
 }
 
 // host compiles one host as it is at one of its places, or with nil for clients who are at
-// none. With a trace it also writes down every step; the plan is the same.
-func (c *compiler) host(h *Host, at *Place, tr *Trace) *plan {
+// none, without the backends that are barred there. With a trace it also writes down every step;
+// the plan is the same.
+func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
 	pools, place := h.Pools, ""
 	if at != nil {
 		pools, place = at.Pools, at.Name
 	}
 	tr.host(h, pools)
+	tr.barred(barred)
 	tr.overrides(c.orders, h.Name)
-	rungs := make([][]standing, 0, len(pools))
+	rungs := make([]*node, 0, len(pools))
 	for i, name := range pools {
-		rungs = append(rungs, c.pool(h, i, name, tr))
+		n := c.node(h, name, fmt.Sprintf("choice %d", i+1), tr)
+		n.bar(barred)
+		rungs = append(rungs, n)
 	}
 	chosen, reason := c.pinned(h, rungs, tr)
 	if chosen == nil {
-		chosen, reason = ladder(rungs)
+		chosen, reason = c.ladder(h, rungs)
 		tr.ladder(chosen, reason)
 	}
 	p := &plan{
 		host:   h.Name,
-		place:  place,
+		place:  placeName(place, barred),
+		spot:   at,
+		barred: barred,
 		ttl:    uint32(h.TTL.Seconds()),
 		sticky: h.Stickiness == Sticky,
 		reason: reason,
 	}
 	p.fill(c, h, chosen, rungs)
 	if !p.sticky && len(p.candidates) > 1 {
-		p.sequence = sequence(h.Name, place)
+		p.sequence = sequence(h.Name, p.place)
 	}
 	tr.mixture(p.candidates)
 	return p
-}
-
-// pool takes stock of a pool's members for one host.
-func (c *compiler) pool(h *Host, index int, name string, tr *Trace) []standing {
-	members := c.pools[name]
-	rung := make([]standing, 0, len(members))
-	step := tr.pool(index, name)
-	for _, m := range members {
-		s := standing{backend: m.Backend, pool: name}
-		health := c.in.View.Of(m.Backend)
-		s.usable = health.State.Usable()
-		s.mute = c.answer(h, m.Backend).mute()
-		out := c.orders.drain(h.Name, m.Backend)
-		s.drained = out != nil
-		weighted := c.orders.weight(h.Name, m.Backend)
-		weight := m.Weight
-		if weighted != nil {
-			weight = min(weighted.Weight, maxWeight)
-		}
-		factor := c.factor(h, m.Backend)
-		s.weight = scale(weight, factor)
-		rung = append(rung, s)
-		step.member(c.in, m, health, out, weighted, factor)
-		if h.Flatten {
-			step.flattened(c.in, m.Backend, c.answers[m.Backend].cname)
-		}
-	}
-	step.close(rung)
-	return rung
 }
 
 // factor is how much of its weight a backend has on a host. A host without a ramp takes a
@@ -223,7 +213,7 @@ func scale(weight uint32, factor float64) uint64 {
 }
 
 // pinned returns the backend that an operator's pin gives everything to, or nil.
-func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, Reason) {
+func (c *compiler) pinned(h *Host, rungs []*node, tr *Trace) ([]standing, Reason) {
 	for i := range c.orders.pins {
 		pin := &c.orders.pins[i]
 		if !pin.Covers(h.Name) {
@@ -238,6 +228,10 @@ func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, R
 			tr.pinIgnored(pin, "the backend's name is not resolved yet")
 			continue
 		}
+		if s.barred {
+			tr.pinIgnored(pin, "the backend may not answer these clients")
+			continue
+		}
 		if later := c.orders.drainAfter(pin, h.Name); later != nil {
 			tr.pinIgnored(pin, "the backend was drained later, by "+later.ID)
 			continue
@@ -248,73 +242,9 @@ func (c *compiler) pinned(h *Host, rungs [][]standing, tr *Trace) ([]standing, R
 	return nil, ""
 }
 
-// find returns the first standing of a backend, or nil.
-func find(rungs [][]standing, backend string) *standing {
-	for _, rung := range rungs {
-		for i := range rung {
-			if rung[i].backend == backend {
-				return &rung[i]
-			}
-		}
-	}
-	return nil
-}
-
-// ladder walks the pools down and returns the members that answer, and why. Its result is
-// never empty as long as the first pool has a member.
-func ladder(rungs [][]standing) ([]standing, Reason) {
-	for i, rung := range rungs {
-		if able := filter(rung, func(s standing) bool { return s.able(false) }); len(able) > 0 {
-			if i == 0 {
-				return able, ReasonPool
-			}
-			return able, ReasonFallback
-		}
-	}
-	for _, rung := range rungs {
-		if able := filter(rung, func(s standing) bool { return s.able(true) }); len(able) > 0 {
-			return able, ReasonAllDown
-		}
-	}
-	for _, rung := range rungs {
-		if last := lastResort(rung); len(last) > 0 {
-			return last, ReasonDrained
-		}
-	}
-	return evenly(slices.Clone(rungs[0])), ReasonUnresolved
-}
-
-// lastResort is for when everything is drained or weighs nothing. The first pool answers in
-// equal parts, by its usable members if it has any: an answer that may work beats one that is
-// known not to.
-func lastResort(rung []standing) []standing {
-	last := filter(rung, func(s standing) bool { return s.usable && !s.mute })
-	if len(last) == 0 {
-		last = filter(rung, func(s standing) bool { return !s.mute })
-	}
-	return evenly(last)
-}
-
-func evenly(list []standing) []standing {
-	for i := range list {
-		list[i].weight = weightUnit
-	}
-	return list
-}
-
-func filter(rung []standing, keep func(standing) bool) []standing {
-	var kept []standing
-	for _, s := range rung {
-		if keep(s) {
-			kept = append(kept, s)
-		}
-	}
-	return kept
-}
-
 // fill turns the chosen members into candidates, and lists the share of every backend of the
 // host: one row each, by pool in the host's order, then by name.
-func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs [][]standing) {
+func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs []*node) {
 	total := uint64(0)
 	for _, s := range chosen {
 		total += s.weight
@@ -325,7 +255,7 @@ func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs [][]standing)
 	for _, s := range chosen {
 		sum += s.weight
 		d := c.answer(h, s.backend).decision(h, s.backend, s.pool)
-		d.Reason = p.reason
+		d.Reason = cmp.Or(s.reason, p.reason)
 		p.candidates = append(p.candidates, candidate{
 			decision: d,
 			weight:   s.weight,
@@ -337,7 +267,7 @@ func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs [][]standing)
 	}
 	listed := make(map[string]bool)
 	for _, rung := range rungs {
-		for _, s := range rung {
+		for s := range rung.leaves() {
 			if listed[s.backend] {
 				continue
 			}

@@ -50,8 +50,8 @@ func Explain(
 	}
 	place, scope := t.Place(host, client)
 	trace, _ := t.TraceAt(host, place)
-	if h := t.compiler.hosts[host]; len(h.Places) > 0 {
-		trace.Steps = slices.Insert(trace.Steps, 1, t.placeStep(h, place, client, scope))
+	if p := t.plan(host, place); t.plans[host].classes != nil {
+		trace.Steps = slices.Insert(trace.Steps, 1, t.placeStep(p.spot, client, scope))
 	}
 	e := Explanation{
 		Host: host, Draw: draw, At: now,

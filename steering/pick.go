@@ -18,15 +18,18 @@ const (
 // plan is one host, compiled. Later policies become nodes in it; what stands here is the leaf.
 type plan struct {
 	host       string
-	place      string // empty for clients who are at no place of the host
+	place      string   // empty for clients who are at no place of the host
+	spot       *Place   // the place itself; nil for clients who are at none
+	barred     []string // backends that may not answer these clients, in order
 	ttl        uint32
 	sticky     bool
 	reason     Reason
 	candidates []candidate
 	shares     []Share
 
-	// places are the plans of the host's places, in their order, and classes say which of them
-	// a client belongs to; class 0 is this plan. Both are nil for a host without places.
+	// places are the plans of the host's places, in their order, and then those of places, or of
+	// none, at which some backends may not answer. classes say which of them a client belongs to;
+	// class 0 is this plan. Both are nil for a host without places and constraints.
 	places  []*plan
 	classes *geo.Classes
 	// sequence is Sequence.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,24 +13,122 @@ import (
 	"pointsman/steering/geo"
 )
 
-// hostAndPlaces compiles a host with its places.
+// hostAndPlaces compiles a host with its places and constraints.
 func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
-	p := c.host(h, nil, nil)
-	for i := range h.Places {
-		at := c.host(h, &h.Places[i], nil)
-		p.places = append(p.places, at)
-		if len(at.candidates) == 0 {
-			return nil, fmt.Errorf("host %q has no answer at place %q", h.Name, at.place)
+	sets := c.constraints(h)
+	if len(h.Places) == 0 && len(sets) == 0 {
+		p := c.host(h, nil, nil, nil)
+		return p, p.answerable()
+	}
+	classes, combos, err := c.classes.of(h, sets)
+	if err != nil {
+		return nil, fmt.Errorf("host %q: %w", h.Name, err)
+	}
+	var p *plan
+	for i, combo := range combos {
+		var at *Place
+		if combo.Place > 0 {
+			at = &h.Places[combo.Place-1]
+		}
+		one := c.host(h, at, barred(sets, combo.In), nil)
+		if err := one.answerable(); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			p, one.place = one, "" // whoever is nowhere, whatever is barred there
+			continue
+		}
+		if one.place == "" {
+			one.place = "unconstrained"
+		}
+		p.places = append(p.places, one)
+	}
+	p.classes = classes
+	p.listForeign()
+	return p, nil
+}
+
+// answerable returns an error when a plan has no answer.
+func (p *plan) answerable() error {
+	switch {
+	case len(p.candidates) > 0:
+		return nil
+	case len(p.barred) > 0:
+		return fmt.Errorf("host %q: allow and deny leave no backend for clients at %q", p.host,
+			p.place)
+	case p.place != "":
+		return fmt.Errorf("host %q has no answer at place %q", p.host, p.place)
+	}
+	return fmt.Errorf("host %q has no answer", p.host)
+}
+
+// constraint is a set of clients whom some backends may answer, or may not.
+type constraint struct {
+	rule geo.Rule
+	key  string
+	// allowed are the backends that may answer these clients alone, denied those that may not.
+	allowed, denied []string
+}
+
+// constraints gathers those of a host's backends, equal ones once, in the order of their content.
+func (c *compiler) constraints(h *Host) []constraint {
+	if !c.constrained {
+		return nil
+	}
+	byKey := make(map[string]*constraint)
+	of := func(a *Audience) *constraint {
+		key := placesKey([]Place{{Countries: a.Countries, Prefixes: a.Prefixes}})
+		if byKey[key] == nil {
+			byKey[key] = &constraint{key: key,
+				rule: geo.Rule{Countries: a.Countries, Prefixes: a.Prefixes}}
+		}
+		return byKey[key]
+	}
+	seen := make(map[string]bool)
+	for _, pool := range h.allPools() {
+		c.backends(pool, func(m Member) {
+			b := c.specs[m.Backend]
+			if seen[m.Backend] {
+				return
+			}
+			seen[m.Backend] = true
+			if b.Allow != nil {
+				k := of(b.Allow)
+				k.allowed = append(k.allowed, m.Backend)
+			}
+			if b.Deny != nil {
+				k := of(b.Deny)
+				k.denied = append(k.denied, m.Backend)
+			}
+		})
+	}
+	var list []constraint
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		list = append(list, *byKey[key])
+	}
+	return list
+}
+
+// barred lists the backends that may not answer clients of whom so many sets hold.
+func barred(sets []constraint, in []bool) []string {
+	var out []string
+	for i, s := range sets {
+		if in[i] {
+			out = append(out, s.denied...)
+		} else {
+			out = append(out, s.allowed...)
 		}
 	}
-	if len(p.candidates) == 0 {
-		return nil, fmt.Errorf("host %q has no answer", h.Name)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// placeName tells a place, or none, with barred backends from the same without.
+func placeName(place string, barred []string) string {
+	if len(barred) == 0 {
+		return place
 	}
-	if len(h.Places) > 0 {
-		p.classes = c.classes.of(h)
-		p.listForeign()
-	}
-	return p, nil
+	return strings.TrimSpace(place + " without " + strings.Join(barred, ", "))
 }
 
 // listForeign adds the backends that only places use to the host's shares, with 0.
@@ -48,46 +147,48 @@ func (p *plan) listForeign() {
 	}
 }
 
-// classBook keeps the classes of each set of places, so that hosts with equal places share
-// one, and so that a table takes over what the one before it had.
+// classBook keeps the classes of each set of places and constraints, so that hosts with equal ones
+// share them, and so that a table takes over what the one before it had.
 type classBook struct {
 	countries *geo.Locator
-	byPlaces  map[string]*geo.Classes
-	prior     *Table // of the same country data, while compiling; nil when there is none
-	same      bool   // prior is of the same spec too
+	byKey     map[string]partition
+	prior     map[string]partition // of a table of the same country data, while compiling
+}
+
+type partition struct {
+	classes *geo.Classes
+	combos  []geo.Combination
 }
 
 func newClassBook(in Inputs) classBook {
-	b := classBook{countries: in.Countries, byPlaces: make(map[string]*geo.Classes)}
-	p := in.Prior
-	if p == nil || p.compiler.in.Countries != in.Countries {
-		return b
-	}
-	b.prior = p
-	if b.same = p.compiler.in.Spec == in.Spec; b.same {
-		b.byPlaces = p.compiler.classes.byPlaces
+	b := classBook{countries: in.Countries, byKey: make(map[string]partition)}
+	if p := in.Prior; p != nil && p.compiler.in.Countries == in.Countries {
+		b.prior = p.compiler.classes.byKey
 	}
 	return b
 }
 
-// of returns the classes of a host's places.
-func (b *classBook) of(h *Host) *geo.Classes {
-	if b.same {
-		return b.prior.plans[h.Name].classes
-	}
+// of returns the classes of a host's places and constraints, and what each of them means.
+func (b *classBook) of(h *Host, sets []constraint) (*geo.Classes, []geo.Combination, error) {
 	key := placesKey(h.Places)
-	if c := b.byPlaces[key]; c != nil {
-		return c
+	for _, s := range sets {
+		key += "|" + s.key
 	}
-	var c *geo.Classes
-	if b.prior != nil {
-		c = b.prior.compiler.classes.byPlaces[key]
+	p, known := b.byKey[key]
+	if !known {
+		if p, known = b.prior[key]; !known {
+			list := make([]geo.Rule, len(sets))
+			for i, s := range sets {
+				list[i] = s.rule
+			}
+			var err error
+			if p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list); err != nil {
+				return nil, nil, err
+			}
+		}
+		b.byKey[key] = p
 	}
-	if c == nil {
-		c = b.countries.Classify(rules(h.Places))
-	}
-	b.byPlaces[key] = c
-	return c
+	return p.classes, p.combos, nil
 }
 
 func rules(places []Place) []geo.Rule {
@@ -120,16 +221,16 @@ func placesKey(places []Place) string {
 }
 
 // placeStep says how a client came to its place, or to none.
-func (t *Table) placeStep(h *Host, place string, client netip.Prefix, scope uint8) Step {
+func (t *Table) placeStep(at *Place, client netip.Prefix, scope uint8) Step {
 	a := client.Addr().Unmap()
 	if !a.IsValid() {
 		return Step{What: "place", Detail: "the client is not known, so it is at no place"}
 	}
 	step := Step{What: "place"}
-	if prefix, ok := t.byPrefix(h, place, a); ok {
-		step.Detail = fmt.Sprintf("%s is in %s, a prefix of place %s", a, prefix, place)
+	if prefix, ok := at.holds(a); ok {
+		step.Detail = fmt.Sprintf("%s is in %s, a prefix of place %s", a, prefix, at.Name)
 	} else {
-		step.Detail = t.byCountry(&step, a, place)
+		step.Detail = t.byCountry(&step, a, at)
 	}
 	if held, err := a.Prefix(int(scope)); err == nil {
 		step.Detail += "; so is all of " + held.String()
@@ -137,23 +238,21 @@ func (t *Table) placeStep(h *Host, place string, client netip.Prefix, scope uint
 	return step
 }
 
-// byPrefix finds the longest prefix of a place that holds an address.
-func (t *Table) byPrefix(h *Host, place string, a netip.Addr) (found netip.Prefix, ok bool) {
-	for i := range h.Places {
-		if h.Places[i].Name != place {
-			continue
-		}
-		for _, p := range h.Places[i].Prefixes {
-			if p.Contains(a) && (!ok || p.Bits() > found.Bits()) {
-				found, ok = p, true
-			}
+// holds finds the longest prefix of a place, which may be nil, that holds an address.
+func (p *Place) holds(a netip.Addr) (found netip.Prefix, ok bool) {
+	if p == nil {
+		return netip.Prefix{}, false
+	}
+	for _, prefix := range p.Prefixes {
+		if prefix.Contains(a) && (!ok || prefix.Bits() > found.Bits()) {
+			found, ok = prefix, true
 		}
 	}
 	return found, ok
 }
 
 // byCountry adds the country of an address to a step and says what place it leads to.
-func (t *Table) byCountry(step *Step, a netip.Addr, place string) string {
+func (t *Table) byCountry(step *Step, a netip.Addr, at *Place) string {
 	data := t.compiler.in.Countries
 	location, _ := data.Locate(a)
 	in := Input{Kind: "country", Value: location.Country, Source: data.Origin(), Since: data.Date()}
@@ -169,10 +268,10 @@ func (t *Table) byCountry(step *Step, a netip.Addr, place string) string {
 	case location.Country == "":
 		return fmt.Sprintf("the country of %s is not known%s, and no prefix holds it: "+
 			"the host's own pools", a, source)
-	case place == "":
+	case at == nil:
 		return fmt.Sprintf("%s is in %s%s, which no place lists: the host's own pools",
 			a, location.Country, source)
 	}
 	return strings.Join([]string{a.String(), "is in", location.Country + source + ",",
-		"which place", place, "lists"}, " ")
+		"which place", at.Name, "lists"}, " ")
 }

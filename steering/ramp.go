@@ -24,18 +24,28 @@ func hostRamps(s *Spec) map[string]time.Duration {
 	if s == nil {
 		return nil
 	}
-	byPool := make(map[string]time.Duration)
-	for _, h := range s.Hosts {
-		for _, pool := range h.allPools() {
-			byPool[pool] = max(byPool[pool], h.Ramp)
-		}
+	pools := make(map[string]*Pool, len(s.Pools))
+	for i := range s.Pools {
+		pools[s.Pools[i].Name] = &s.Pools[i]
 	}
 	ramps := make(map[string]time.Duration)
-	for _, p := range s.Pools {
-		for _, m := range p.Members {
-			if ramp := byPool[p.Name]; ramp > 0 {
-				ramps[m.Backend] = max(ramps[m.Backend], ramp)
+	byPool := make(map[string]time.Duration)
+	var raise func(pool string, ramp time.Duration)
+	raise = func(pool string, ramp time.Duration) {
+		if p := pools[pool]; p != nil && byPool[pool] < ramp {
+			byPool[pool] = ramp
+			for _, m := range p.Members {
+				if m.Pool != "" {
+					raise(m.Pool, ramp)
+				} else {
+					ramps[m.Backend] = max(ramps[m.Backend], ramp)
+				}
 			}
+		}
+	}
+	for _, h := range s.Hosts {
+		for _, pool := range h.allPools() {
+			raise(pool, h.Ramp)
 		}
 	}
 	return ramps

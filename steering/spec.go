@@ -27,6 +27,21 @@ type Backend struct {
 	// HTTPS is what an HTTPS record (RFC 9460) says besides the addresses; nil: there is none.
 	// With a CNAME it counts on flattened hosts alone: elsewhere the record stands at the CNAME.
 	HTTPS *HTTPS
+	// Capacity is how many requests a second it can take, of all hosts together; 0: any number.
+	Capacity uint64
+	// Cost is what a gigabyte costs there, in millionths of whatever currency all are given in.
+	Cost uint64
+	// Allow names the only clients that it may answer, and Deny those that it may not, for legal
+	// or contractual reasons: neither failures nor an operator's pin break that. Nil: all, and none.
+	Allow, Deny *Audience
+}
+
+// Audience is clients by where they are: those of the countries, and those in the prefixes.
+type Audience struct {
+	// Countries are ISO 3166-1 alpha-2 codes in upper case.
+	Countries []string
+	// Prefixes have no bits set behind their length; IPv6 ones have at most 64 bits.
+	Prefixes []netip.Prefix
 }
 
 // HTTPS is a backend's service binding in ServiceMode, for the name itself.
@@ -46,15 +61,35 @@ func (h *HTTPS) Equal(o *HTTPS) bool {
 		slices.Equal(h.ALPN, o.ALPN)
 }
 
-// Pool holds backends that are used together.
-type Pool struct {
-	Name    string
-	Members []Member
+// Choice is how a pool chooses among its members that can answer.
+type Choice string
+
+// The choices. All but Failover divide what they choose by weight.
+const (
+	ByWeight  Choice = "weight"   // all of them
+	ByOrder   Choice = "failover" // the first
+	ByLatency Choice = "latency"  // those that are about as fast as the fastest
+	ByCost    Choice = "cost"     // those that are about as cheap as the cheapest
+)
+
+// Tolerance is what "about as fast" and "about as cheap" allow: the larger of the two.
+type Tolerance struct {
+	Percent uint32        // of the best, at most 1000
+	Span    time.Duration // for ByLatency
 }
 
-// Member is a backend's place in a pool.
+// Pool is a node of the policy: backends, or pools of them, that are used together.
+type Pool struct {
+	Name    string
+	Choose  Choice // empty: ByWeight
+	Within  Tolerance
+	Members []Member // their order counts for ByOrder alone
+}
+
+// Member is a backend's place in a pool, or that of a pool, whose part is divided further.
 type Member struct {
-	Backend string
+	Backend string // empty when Pool is set
+	Pool    string
 	Weight  uint32 // relative; 0 drains; at most 1,000,000
 }
 
@@ -78,6 +113,9 @@ type Host struct {
 	Flatten bool
 	// Ramp is how long a backend takes from its return to its full share; 0: at once.
 	Ramp time.Duration
+	// Load is how many requests a second the host gets, as far as the operator knows; 0: not
+	// known, and then capacities don't bound its shares.
+	Load uint64
 	// Places give clients of some countries or networks pools of their own. A client belongs
 	// to the first place with a prefix that holds it, else to the first that lists its
 	// country, else to none, and Pools are for it. At most geo.MostRules.

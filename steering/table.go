@@ -22,6 +22,9 @@ type Inputs struct {
 	View      *health.View
 	Shares    control.Shares
 	Overrides []Override
+	// Latencies are those of backends that ByLatency goes by, made steady; those that are missing
+	// are not known.
+	Latencies map[string]time.Duration
 	// Countries tell where clients are. Nil: nobody's country is known, and places match by
 	// their prefixes alone.
 	Countries *geo.Locator
@@ -39,6 +42,7 @@ type Reason string
 const (
 	ReasonPool     Reason = "pool"        // the first pool has usable members
 	ReasonFallback Reason = "fallback"    // an earlier pool has none; a later one answers
+	ReasonSpill    Reason = "capacity"    // what the backends of an earlier pool can't take
 	ReasonPinned   Reason = "pinned"      // an operator pinned the backend
 	ReasonAllDown  Reason = "all-down"    // nothing is usable: all as if healthy
 	ReasonDrained  Reason = "all-drained" // all is drained; drained ones answer, never nothing

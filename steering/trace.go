@@ -2,7 +2,6 @@ package steering
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,20 +54,12 @@ func (t *Table) Trace(host string) (Trace, bool) { return t.TraceAt(host, "") }
 // TraceAt is Trace for the clients at one of the host's places; false when there is none of
 // that name.
 func (t *Table) TraceAt(host, place string) (Trace, bool) {
-	h := t.compiler.hosts[host]
-	if h == nil {
+	p := t.plan(host, place)
+	if p == nil {
 		return Trace{}, false
 	}
-	var at *Place
-	if place != "" {
-		i := slices.IndexFunc(h.Places, func(p Place) bool { return p.Name == place })
-		if i < 0 {
-			return Trace{}, false
-		}
-		at = &h.Places[i]
-	}
 	tr := &Trace{Host: host, Place: place}
-	t.compiler.host(h, at, tr)
+	t.compiler.host(t.compiler.hosts[host], p.spot, p.barred, tr)
 	return *tr, true
 }
 
@@ -94,6 +85,12 @@ func (tr *Trace) host(h *Host, pools []string) {
 		detail += ", flattened: addresses instead of CNAMEs"
 	}
 	tr.add("host", detail)
+}
+
+func (tr *Trace) barred(backends []string) {
+	if tr != nil && len(backends) > 0 {
+		tr.add("constraint", strings.Join(backends, ", ")+" may not answer clients there")
+	}
 }
 
 func (tr *Trace) overrides(o orders, host string) {
@@ -139,17 +136,17 @@ func overrideInput(v *Override) Input {
 // poolTrace gathers one pool's step.
 type poolTrace struct {
 	trace  *Trace
-	index  int
-	name   string
+	pool   *Pool
+	role   string
 	inputs []Input
 	notes  []string
 }
 
-func (tr *Trace) pool(index int, name string) *poolTrace {
+func (tr *Trace) pool(p *Pool, role string) *poolTrace {
 	if tr == nil {
 		return nil
 	}
-	return &poolTrace{trace: tr, index: index, name: name}
+	return &poolTrace{trace: tr, pool: p, role: role}
 }
 
 func (p *poolTrace) member(
@@ -194,24 +191,36 @@ func (p *poolTrace) member(
 	}
 }
 
-func (p *poolTrace) close(rung []standing) {
+func (p *poolTrace) close(n *node) {
 	if p == nil {
 		return
 	}
-	able := 0
-	for _, s := range rung {
-		if s.able(false) {
+	able, all := 0, 0
+	var within []string
+	for i, k := range n.kids {
+		if k.leaf == nil {
+			within = append(within, n.pool.Members[i].Pool)
+			continue
+		}
+		all++
+		if k.leaf.able(false) {
 			able++
 		}
-		if s.weight == 0 && !s.drained {
-			p.notes = append(p.notes, s.backend+" has weight 0")
+		if k.weight == 0 && !k.leaf.drained {
+			p.notes = append(p.notes, k.leaf.backend+" has weight 0")
 		}
 	}
-	detail := fmt.Sprintf("choice %d: %d of %d members can answer", p.index+1, able, len(rung))
+	detail := fmt.Sprintf("%s: %d of %d members can answer", p.role, able, all)
+	if within != nil {
+		detail += ", besides those of the pools " + strings.Join(within, ", ")
+	}
+	if c := p.pool.Choose; c != "" && c != ByWeight {
+		detail += ", chosen by " + string(c)
+	}
 	if len(p.notes) > 0 {
 		detail += "; " + strings.Join(p.notes, "; ")
 	}
-	p.trace.add("pool "+p.name, detail, p.inputs...)
+	p.trace.add("pool "+p.pool.Name, detail, p.inputs...)
 }
 
 func (tr *Trace) ladder(chosen []standing, reason Reason) {

@@ -17,6 +17,9 @@ const (
 	minTTL    = time.Second
 	maxTTL    = time.Hour
 	maxRamp   = 24 * time.Hour
+	maxTree   = 1000 // backends of a pool and of the pools in it
+	maxSpan   = time.Minute
+	maxRate   = 1_000_000_000_000 // of capacities, loads and costs
 )
 
 // checker gathers every mistake of a spec, so that the operator sees all at once.
@@ -45,6 +48,7 @@ func validate(s *Spec) error {
 	for i := range s.Pools {
 		c.pool(&s.Pools[i])
 	}
+	c.nesting(s.Pools)
 	if len(s.Hosts) == 0 {
 		c.addf("spec has no hosts")
 	}
@@ -81,6 +85,11 @@ func (c *checker) backend(b *Backend) {
 			c.addf("backend %q: CNAME %q: %w", b.Name, b.CNAME, err)
 		}
 	}
+	if b.Capacity > maxRate || b.Cost > maxRate {
+		c.addf("backend %q: capacity and cost are at most %d", b.Name, uint64(maxRate))
+	}
+	c.audience(fmt.Sprintf("backend %q: allow", b.Name), b.Allow)
+	c.audience(fmt.Sprintf("backend %q: deny", b.Name), b.Deny)
 	c.addresses(b)
 	c.https(b)
 }
@@ -128,19 +137,72 @@ func (c *checker) pool(p *Pool) {
 	if len(p.Members) == 0 {
 		c.addf("pool %q: has no members", p.Name)
 	}
+	switch p.Choose {
+	case "", ByWeight, ByOrder, ByLatency, ByCost:
+	default:
+		c.addf("pool %q: unknown choice %q", p.Name, p.Choose)
+	}
+	if p.Within.Percent > 1000 || p.Within.Span < 0 || p.Within.Span > maxSpan {
+		c.addf("pool %q: a tolerance is at most 1000 %% and %s", p.Name, maxSpan)
+	}
 	seen := make(map[string]bool, len(p.Members))
 	for _, m := range p.Members {
-		if c.backends[m.Backend] == nil {
-			c.addf("pool %q: unknown backend %q", p.Name, m.Backend)
+		c.member(p, m)
+		who := fmt.Sprintf("backend %q", m.Backend)
+		if m.Pool != "" {
+			who = fmt.Sprintf("pool %q", m.Pool)
 		}
-		if seen[m.Backend] {
-			c.addf("pool %q: backend %q is a member twice", p.Name, m.Backend)
+		if seen[who] {
+			c.addf("pool %q: %s is a member twice", p.Name, who)
 		}
-		seen[m.Backend] = true
-		if m.Weight > maxWeight {
-			c.addf("pool %q: backend %q: weight %d is above %d",
-				p.Name, m.Backend, m.Weight, maxWeight)
+		seen[who] = true
+	}
+}
+
+func (c *checker) member(p *Pool, m Member) {
+	switch {
+	case (m.Backend == "") == (m.Pool == ""):
+		c.addf("pool %q: a member is a backend or a pool, one of the two", p.Name)
+	case m.Pool == "" && c.backends[m.Backend] == nil:
+		c.addf("pool %q: unknown backend %q", p.Name, m.Backend)
+	}
+	if m.Weight > maxWeight {
+		c.addf("pool %q: backend %q: weight %d is above %d",
+			p.Name, m.Backend+m.Pool, m.Weight, maxWeight)
+	}
+}
+
+// nesting checks that pools within pools exist and come to an end.
+func (c *checker) nesting(pools []Pool) {
+	sizes := make(map[string]int, len(pools)) // backends of the whole tree; 0: being counted
+	var size func(p *Pool) int
+	size = func(p *Pool) int {
+		if n, known := sizes[p.Name]; known {
+			if n == 0 {
+				c.addf("pool %q: holds itself, by the pools in it", p.Name)
+			}
+			return max(n, 1)
 		}
+		sizes[p.Name] = 0
+		n := 0
+		for _, m := range p.Members {
+			switch within := c.pools[m.Pool]; {
+			case m.Pool == "":
+				n++
+			case within == nil:
+				c.addf("pool %q: unknown pool %q", p.Name, m.Pool)
+			default:
+				n += size(within)
+			}
+		}
+		sizes[p.Name] = max(1, min(n, maxTree+1))
+		if n > maxTree {
+			c.addf("pool %q: has more than %d backends, those of its pools counted", p.Name, maxTree)
+		}
+		return sizes[p.Name]
+	}
+	for i := range pools {
+		size(&pools[i])
 	}
 }
 
@@ -151,6 +213,9 @@ func (c *checker) host(h *Host) {
 	if h.TTL < minTTL || h.TTL > maxTTL || h.TTL%time.Second != 0 {
 		c.addf("host %q: TTL %s is not whole seconds from %s to %s",
 			h.Name, h.TTL, minTTL, maxTTL)
+	}
+	if h.Load > maxRate {
+		c.addf("host %q: load %d is above %d", h.Name, h.Load, uint64(maxRate))
 	}
 	if h.Ramp < 0 || h.Ramp > maxRamp {
 		c.addf("host %q: ramp %s is not from 0s to %s", h.Name, h.Ramp, maxRamp)
@@ -198,18 +263,26 @@ func (c *checker) places(h *Host) {
 		}
 		names[p.Name] = true
 		c.order(of, p.Pools)
-		if len(p.Countries)+len(p.Prefixes) == 0 {
-			c.addf("%s: has neither countries nor prefixes", of)
+		c.audience(of, &Audience{Countries: p.Countries, Prefixes: p.Prefixes})
+	}
+}
+
+// audience checks who is meant by a place or a constraint; nil: it isn't there.
+func (c *checker) audience(of string, a *Audience) {
+	if a == nil {
+		return
+	}
+	if len(a.Countries)+len(a.Prefixes) == 0 {
+		c.addf("%s: has neither countries nor prefixes", of)
+	}
+	for _, code := range a.Countries {
+		if !geo.IsCode(code) {
+			c.addf("%s: %q is not a country code of two upper-case letters", of, code)
 		}
-		for _, code := range p.Countries {
-			if !geo.IsCode(code) {
-				c.addf("%s: %q is not a country code of two upper-case letters", of, code)
-			}
-		}
-		for _, prefix := range p.Prefixes {
-			if why := wrongPrefix(prefix); why != "" {
-				c.addf("%s: prefix %s %s", of, prefix, why)
-			}
+	}
+	for _, prefix := range a.Prefixes {
+		if why := wrongPrefix(prefix); why != "" {
+			c.addf("%s: prefix %s %s", of, prefix, why)
 		}
 	}
 }
@@ -262,12 +335,18 @@ func (c *checker) loops(order []Host, hosts map[string]*Host) {
 // targets are the CNAMEs a host may answer with.
 func (c *checker) targets(h *Host) []string {
 	var names []string
-	for _, pool := range h.allPools() {
-		for _, m := range c.pools[pool].Members {
-			if t := c.backends[m.Backend].CNAME; t != "" {
+	var visit func(p *Pool)
+	visit = func(p *Pool) {
+		for _, m := range p.Members {
+			if m.Pool != "" {
+				visit(c.pools[m.Pool])
+			} else if t := c.backends[m.Backend].CNAME; t != "" {
 				names = append(names, t)
 			}
 		}
+	}
+	for _, pool := range h.allPools() {
+		visit(c.pools[pool])
 	}
 	return names
 }

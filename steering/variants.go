@@ -19,15 +19,15 @@ func (t *Table) Variants(host string) []Decision {
 	}
 	var out []Decision
 	for _, pool := range h.allPools() {
-		for _, m := range c.pools[pool] {
+		c.backends(pool, func(m Member) {
 			at, found := slices.BinarySearchFunc(out, m.Backend, func(d Decision, b string) int {
 				return cmp.Compare(d.Backend, b)
 			})
 			if found {
-				continue
+				return
 			}
 			out = slices.Insert(out, at, c.answer(h, m.Backend).decision(h, m.Backend, pool))
-		}
+		})
 	}
 	return out
 }

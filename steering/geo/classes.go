@@ -58,14 +58,7 @@ func (l *Locator) Classify(rules []Rule) *Classes {
 		byValue[value] = byCode[code]
 	}
 	c := &Classes{v4: flatten(l.v4, &byValue, prefixes4), v6: flatten(l.v6, &byValue, prefixes6)}
-	if len(c.v4.starts) > 1 || len(c.v6.starts) > 1 || c.v4.values[0] != c.v6.values[0] {
-		// Scope 0 tells caches that an answer is for everyone, IPv4 and IPv6 alike (RFC 7871
-		// §7.3.1). While one family is all of one class and the other isn't, /1 is as wide as
-		// the truth goes.
-		c.floor = 1
-	}
-	text := make([]byte, 0, 5*len(c.v4.starts)+9*len(c.v6.starts)+16)
-	c.digest = sha256.Sum256(appendStarts(appendStarts(text, c.v4), c.v6))
+	c.complete()
 	return c
 }
 

@@ -1,0 +1,135 @@
+package steering
+
+import "slices"
+
+// capacities returns, for each backend that has a capacity, how large its share of any of its
+// hosts may be, in millionths: its capacity by the load of all hosts that may use it, so that it
+// can't be exceeded however their shares fall. Backends whose hosts' loads aren't known are missing.
+func (c *compiler) capacities() map[string]uint64 {
+	loads := make(map[string]uint64)
+	for i := range c.in.Spec.Hosts {
+		h := &c.in.Spec.Hosts[i]
+		if h.Load == 0 {
+			continue
+		}
+		seen := make(map[string]bool)
+		for _, pool := range h.allPools() {
+			c.backends(pool, func(m Member) {
+				if !seen[m.Backend] {
+					seen[m.Backend] = true
+					loads[m.Backend] += h.Load
+				}
+			})
+		}
+	}
+	caps := make(map[string]uint64)
+	for _, b := range c.in.Spec.Backends {
+		if load := loads[b.Name]; b.Capacity > 0 && load > b.Capacity {
+			caps[b.Name] = proportion(b.Capacity, weightUnit, load)
+		}
+	}
+	return caps
+}
+
+// backends calls f for each backend of a pool and of the pools within it.
+func (c *compiler) backends(pool string, f func(Member)) {
+	for _, m := range c.pools[pool].Members {
+		if m.Pool != "" {
+			c.backends(m.Pool, f)
+		} else {
+			f(m)
+		}
+	}
+}
+
+// spill bounds the shares of a mix by the capacities of its backends. What they can't take goes to
+// the others of the mix in proportion, then to the pools after it. What nobody can take is
+// divided as the mix says: an overload is better borne by all than by the last.
+func (c *compiler) spill(h *Host, mix []standing, rest []*node) []standing {
+	if h.Load == 0 || len(c.caps) == 0 {
+		return mix
+	}
+	room := make(map[string]uint64, len(mix)) // what each may still take, in millionths
+	filled, left := c.pour(mix, weightUnit, room)
+	for _, n := range rest {
+		if left == 0 {
+			break
+		}
+		var more []standing
+		more, left = c.pour(c.mix(n, false), left, room)
+		for i := range more {
+			more[i].reason = ReasonSpill
+		}
+		filled = append(filled, more...)
+	}
+	if left > 0 {
+		over := total(mix)
+		for _, s := range mix {
+			s.weight = proportion(left, s.weight, over)
+			filled = append(filled, s)
+		}
+	}
+	filled = slices.DeleteFunc(merge(filled), func(s standing) bool { return s.weight == 0 })
+	if len(filled) == 0 {
+		return mix
+	}
+	return filled
+}
+
+// pour divides an amount among backends by their weights, as far as each has room, and returns
+// what each took and how much is left.
+func (c *compiler) pour(
+	mix []standing, amount uint64, room map[string]uint64,
+) (filled []standing, left uint64) {
+	took := make([]uint64, len(mix))
+	open := make([]bool, len(mix))
+	for i, s := range mix {
+		if _, known := room[s.backend]; !known {
+			room[s.backend] = weightUnit
+			if most, bounded := c.caps[s.backend]; bounded {
+				room[s.backend] = most
+			}
+		}
+		open[i] = room[s.backend] > 0
+	}
+	for amount > 0 {
+		given := c.round(mix, amount, room, took, open)
+		if given == 0 {
+			break
+		}
+		amount -= given
+	}
+	for i, s := range mix {
+		if s.weight = took[i]; s.weight > 0 {
+			filled = append(filled, s)
+		}
+	}
+	return filled, amount
+}
+
+// round gives each open backend its part of an amount, or what it has room for, and then closes
+// it. It returns how much was given.
+func (c *compiler) round(
+	mix []standing, amount uint64, room map[string]uint64, took []uint64, open []bool,
+) (given uint64) {
+	var sum uint64
+	for i, s := range mix {
+		if open[i] {
+			sum += s.weight
+		}
+	}
+	if sum == 0 {
+		return 0
+	}
+	for i, s := range mix {
+		if !open[i] {
+			continue
+		}
+		part := min(max(1, proportion(amount, s.weight, sum)), amount-given, room[s.backend])
+		took[i] += part
+		room[s.backend] -= part
+		given += part
+		open[i] = room[s.backend] > 0
+	}
+	return given
+}
