@@ -94,9 +94,8 @@ func runDemo(cmd *cobra.Command, f *demoFlags) error {
 	}
 	defer closeLogs()
 	// A second signal must not cut off the end, which is short: it would leave the folder behind.
-	impatient := make(chan os.Signal, 1)
-	signal.Notify(impatient, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(impatient)
+	// Nothing undoes that, or one that comes after the last words would still change the exit code.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 	dir, err := os.MkdirTemp("", "pointsman-demo-")
 	if err != nil {
 		return fmt.Errorf("making the demo's state folder: %w", err)
