@@ -87,6 +87,22 @@ func TestConstraintsThatLeaveNobodyAreRefused(t *testing.T) {
 	}
 }
 
+// A flattened host with no address yet has no answer for anybody, which is no fault of a constraint.
+func TestConstraintsDoNotRefuseATableWhoseNamesAreNotResolved(t *testing.T) {
+	table := compile(t, steering.Inputs{Countries: atlas(t), Spec: spec(func(s *steering.Spec) {
+		s.Hosts[0].Flatten = true
+		for i := range 3 { // the whole first pool
+			s.Backends[i].Allow = germans()
+		}
+		for i := range s.Backends {
+			s.Backends[i].CNAME, s.Backends[i].Addresses = s.Backends[i].Name+".invalid.", nil
+		}
+	})})
+	if reason, _ := table.Reason(host); reason != steering.ReasonUnresolved {
+		t.Errorf("reason is %q", reason)
+	}
+}
+
 func TestAnExplanationNamesTheConstraint(t *testing.T) {
 	table := compile(t, steering.Inputs{Spec: spec(bounded), Countries: atlas(t)})
 	e, ok := steering.Explain(table, host, netip.MustParsePrefix("20.2.0.0/24"), 0, start)

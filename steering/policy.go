@@ -263,7 +263,12 @@ func (c *compiler) ladder(h *Host, rungs []*node) ([]standing, Reason) {
 			return all, ReasonDrained
 		}
 	}
-	return last(rungs[0], true), ReasonUnresolved // none at all when all are barred: that is refused
+	for _, n := range rungs {
+		if all := last(n, true); len(all) > 0 {
+			return all, ReasonUnresolved
+		}
+	}
+	return nil, ReasonUnresolved // all are barred, which is refused
 }
 
 // last is who answers when everything is drained or weighs nothing: the first pool's backends in

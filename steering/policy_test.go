@@ -96,6 +96,16 @@ func TestABackendThatStandsTwiceInATreeGetsItsPartsTogether(t *testing.T) {
 	}
 }
 
+func TestNamesOfNestedPoolsAreResolved(t *testing.T) {
+	flat := tree(func(s *steering.Spec) { s.Hosts[0].Flatten = true })
+	if n := len(flat.Targets()); n != len(flat.Backends) {
+		t.Errorf("%d of %d names are resolved", n, len(flat.Backends))
+	}
+	if n := len(tree().Names()); n != len(flat.Backends) {
+		t.Errorf("%d of %d names are answered", n, len(flat.Backends))
+	}
+}
+
 func TestMistakesOfTreesAreNamed(t *testing.T) {
 	for want, edit := range map[string]func(*steering.Spec){
 		`pool "near": holds itself, by the pools in it`: func(s *steering.Spec) {

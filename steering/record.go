@@ -15,7 +15,7 @@ import (
 )
 
 // recordFormat is the format of records. One of another format is refused.
-const recordFormat = 1
+const recordFormat = 2
 
 // record is Inputs as a file keeps them.
 type record struct {
@@ -26,7 +26,10 @@ type record struct {
 	View      *health.View   `json:"view"`
 	Shares    control.Shares `json:"shares"`
 	Overrides []Override     `json:"overrides"`
+	Addresses Addresses      `json:"addresses,omitempty"`
 	Countries *CountryData   `json:"countries,omitempty"`
+
+	Latencies map[string]time.Duration `json:"latencies,omitempty"` // in nanoseconds
 }
 
 // CountryData names the country data that a record was compiled with. The data itself is too
@@ -59,7 +62,7 @@ func Countries(l *geo.Locator) *CountryData {
 func EncodeInputs(in Inputs, countries *CountryData) ([]byte, error) {
 	b, err := json.Marshal(record{Format: recordFormat, Version: in.Version, Now: in.Now,
 		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides,
-		Countries: countries})
+		Addresses: in.Addresses, Latencies: in.Latencies, Countries: countries})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the inputs of table %d: %w", in.Version, err)
 	}
@@ -88,7 +91,8 @@ func DecodeInputs(data []byte, countries *geo.Locator) (Inputs, error) {
 		return Inputs{}, errors.New("reading the inputs of a table: they have no spec")
 	}
 	in := Inputs{Version: r.Version, Now: r.Now, Spec: r.Spec, View: r.View, Shares: r.Shares,
-		Overrides: r.Overrides, Countries: countries}
+		Overrides: r.Overrides, Addresses: r.Addresses, Latencies: r.Latencies,
+		Countries: countries}
 	switch have := Countries(countries); {
 	case r.Countries == nil && have == nil:
 	case r.Countries == nil:

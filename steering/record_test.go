@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ func everything(t testing.TB) steering.Inputs {
 				Pools: []string{"cdns"}, Stickiness: steering.Sticky})
 		}),
 		Overrides: []steering.Override{override(steering.Drain, "b"), weight, pin},
+		Latencies: map[string]time.Duration{"a": 1234567},
+		Addresses: steering.Addresses{"a.invalid.": {TTL: 20 * time.Second, At: start,
+			V4: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}},
 	}
 }
 
@@ -66,6 +70,15 @@ func TestRecordedInputsComeBackAsTheyWere(t *testing.T) {
 	}
 	if again := compile(t, back); again.Hash != table.Hash {
 		t.Errorf("they compile to %s, not %s", again.Hash, table.Hash)
+	}
+}
+
+func TestEveryInputOfATableIsRecorded(t *testing.T) {
+	in := reflect.ValueOf(everything(t))
+	for i := range in.NumField() {
+		if name := in.Type().Field(i).Name; in.Field(i).IsZero() && name != "Prior" {
+			t.Errorf("%s is not among the inputs that are recorded and read back in these tests", name)
+		}
 	}
 }
 
@@ -108,9 +121,9 @@ func TestRecordedInputsAreReadStrictly(t *testing.T) {
 	}
 	text := string(raw)
 	for about, bad := range map[string]string{
-		"another format": strings.Replace(text, `"format":1`, `"format":2`, 1),
-		"unknown key":    strings.Replace(text, `"format":1`, `"format":1,"fromat":1`, 1),
-		"no spec":        `{"format":1}`,
+		"another format": strings.Replace(text, `"format":2`, `"format":1`, 1),
+		"unknown key":    strings.Replace(text, `"format":2`, `"format":2,"fromat":1`, 1),
+		"no spec":        `{"format":2}`,
 		"cut":            text[:len(text)/2],
 		"two":            text + text,
 		"empty":          "",

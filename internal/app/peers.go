@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"pointsman/internal/config"
+	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/transfer"
 	"pointsman/steering/tsig"
@@ -155,7 +156,11 @@ func (a *App) takeZone(got *transfer.Copy) error {
 	if err != nil {
 		return err
 	}
-	if err := a.parts.dns.SetZones(signed); err != nil { // it tries again
+	err = a.parts.dns.SetZones(signed)
+	if errors.Is(err, dnssec.ErrUnpublished) {
+		return err // it comes again, and the old ones serve on
+	}
+	if err != nil { // the server tries again
 		a.log.Error("zones not signed, the old ones serve on", "err", err)
 	}
 	a.keepSigners(signers)

@@ -64,6 +64,9 @@ func (c *checker) flatten(at string, h *Host) {
 	}
 	h.Flattened = h.Flatten != FlattenNever &&
 		(h.Flatten == FlattenAlways || apex || mixed != "")
+	if h.Flattened {
+		c.signedHere(at+".flatten", h.Name)
+	}
 	switch {
 	case h.Flatten == FlattenNever && apex:
 		c.mistake(at+".flatten", "%s is a zone itself, where no CNAME may stand, and backend %s has "+
@@ -76,6 +79,20 @@ func (c *checker) flatten(at string, h *Host) {
 		c.warn(at+".pools", "pool %s mixes CNAME and address backends, so that the host answers "+
 			"with the addresses behind the CNAMEs, as this node's resolvers see them: say flatten: "+
 			"always if that is meant, or part the pool", mixed)
+	}
+}
+
+// signedHere reports a name that is answered with resolved addresses in a zone that one node signs
+// for others: each node resolves for itself, and what another one has not signed can't be answered.
+func (c *checker) signedHere(path, name string) {
+	for i := range c.cfg.Zones {
+		z := &c.cfg.Zones[i]
+		if under(name, z.Name) && z.DNSSEC != nil && z.DNSSEC.Mode != SignLocal {
+			c.mistake(path, "%s is answered with addresses that each node resolves for itself, and in "+
+				"the zone %s one node signs for all (dnssec.mode): use addresses, or mode: local with "+
+				"the same keys on each node", shown(name), z.Name)
+			return
+		}
 	}
 }
 
@@ -115,6 +132,8 @@ func (c *checker) bindings() {
 
 // alias checks an ALIAS record at a path.
 func (c *checker) alias(path string, z *Zone, r *Record) {
+	name, _ := owner(z, r)
+	c.signedHere(path, name)
 	if _, wrong := parseHostname(target(z, r.Data)); wrong != nil {
 		c.mistake(path+".data", "%s", wrong.message)
 	}

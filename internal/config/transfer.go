@@ -72,6 +72,10 @@ func (c *checker) transfer(at string, z *Zone) {
 	if len(t.To) == 0 && len(t.Keys) == 0 {
 		c.mistake(at, "nobody may transfer the zone: give keys, or networks in to, or both")
 	}
+	if z.DNSSEC != nil && z.DNSSEC.Mode != SignLocal {
+		c.mistake(at, "the zone's serial comes with the signatures of one node for all "+
+			"(dnssec.mode), and what is transferred has none: transfer it from a node with mode: local")
+	}
 	if z.DNSSEC != nil && !t.Unsigned {
 		c.mistake(at+".unsigned", "the zone is signed, and what is transferred is not: a secondary "+
 			"that answered from it would be bogus; set it to true if nobody asks the secondary")

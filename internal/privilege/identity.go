@@ -49,6 +49,9 @@ func Lookup(name, group string) (Identity, error) {
 	if id.UID == 0 {
 		return id, fmt.Errorf("user %q is root itself: name one that may do less", name)
 	}
+	if id.GID == 0 {
+		return id, fmt.Errorf("group %q is root's: name one that may do less", id.Group)
+	}
 	id.Groups, err = supplementary(u, id.GID)
 	return id, err
 }

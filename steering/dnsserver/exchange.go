@@ -123,9 +123,7 @@ func (w *responder) exchanged(in ask, st *state, now time.Time) ([]byte, bool) {
 		w.s.soaOnly(r, x, &q, st, session)
 	default:
 		in.packet, in.reserve = body, session.Room()
-		out := session.Sign(w.ordinary(in, st, place{}, now), now)
-		w.proven = true // nobody else has the key
-		return out, true
+		return session.Sign(w.ordinary(in, st, place{}, now), now), true
 	}
 	return w.signed(&q, r, session, now, in.proto()), true
 }

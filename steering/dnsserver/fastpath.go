@@ -175,6 +175,9 @@ func (w *responder) client(from netip.Addr) netip.Prefix {
 
 // ordinary answers with the whole protocol in view, and lets the memo learn.
 func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
+	if w.tap != nil {
+		w.tap.outcome = outcome{} // what ends below has picked nothing
+	}
 	if out, ok := w.exchanged(in, st, now); ok {
 		return out
 	}

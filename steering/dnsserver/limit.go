@@ -74,8 +74,11 @@ func (l *limiter) limit(in ask, out []byte, subject uint64, now time.Time) []byt
 	if c == classError {
 		subject = 0
 	}
+	if r.trusts(from) {
+		return out
+	}
 	f := r.charge(l.buckets, from, c, subject, uint64(now.Sub(l.epoch)/time.Microsecond))
-	if f == sent || r.trusts(from) {
+	if f == sent {
 		return out
 	}
 	if l.example.Load() == nil {
@@ -100,7 +103,7 @@ func classify(out []byte) class {
 		return classNXDomain
 	case out[3]&0xF != 0:
 		return classError
-	case authoritative && binary.BigEndian.Uint16(out[6:]) == 0:
+	case authoritative && out[2]&2 == 0 && binary.BigEndian.Uint16(out[6:]) == 0: // not TC
 		return classNoData
 	}
 	return classAnswer // or a referral

@@ -60,6 +60,30 @@ func TestAReflectedFloodIsSmallerThanItsQueries(t *testing.T) {
 	}
 }
 
+func TestExemptClientsDoNotUseUpTheRateOfTheirNeighbours(t *testing.T) {
+	c := limits()
+	c.Exempt = []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")}
+	w, st := guarded(t, c)
+	now, packet := time.Now(), plain(t, "mail.example.test.", dns.TypeA, "")
+	for range 10_000 {
+		in := ask{packet: packet, from: netip.MustParseAddr("198.51.100.7")}
+		if w.answer(in, st, now) == nil {
+			t.Fatal("an exempt client was limited")
+		}
+	}
+	out := w.answer(ask{packet: packet, from: netip.MustParseAddr("198.51.100.8")}, st, now)
+	if len(out) < headerSize || out[2]&2 != 0 {
+		t.Errorf("its neighbour got % x", out)
+	}
+}
+
+func TestWhatWasCutCountsAsAnAnswer(t *testing.T) {
+	cut := []byte{0, 0, 0x86, 0, 0, 1, 0, 0, 0, 0, 0, 0} // AA and TC
+	if got := classify(cut); got != classAnswer {
+		t.Errorf("class %v", got)
+	}
+}
+
 func TestARandomSubdomainFloodIsLimitedByZone(t *testing.T) {
 	w, st := guarded(t, limits())
 	full, start := 0, time.Now()

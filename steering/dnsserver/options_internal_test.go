@@ -292,25 +292,6 @@ func TestOnlyWhatTheOperatorToldIsToldOfTheServer(t *testing.T) {
 	}
 }
 
-func TestALimiterCanAskForACookie(t *testing.T) {
-	w := responderFor(t, func(d Drawer) *state { return exampleState(t, d) }).fast
-	now := time.Unix(1e9, 0)
-	out := w.badCookie(ask{packet: asked(t, "mail.example.test.", withCookie([]byte("a client"))),
-		from: clients[0]}, now)
-	if got := options(t, out); got != "BADCOOKIE opt cookie" {
-		t.Errorf("got %s", got)
-	}
-	for about, packet := range map[string][]byte{
-		"no cookie":        asked(t, "mail.example.test.", func(*dns.OPT) {}),
-		"nothing":          nil,
-		"malformed cookie": asked(t, "mail.example.test.", withCookie(make([]byte, 9))),
-	} {
-		if out := w.badCookie(ask{packet: packet, from: clients[0]}, now); out != nil {
-			t.Errorf("%s: % x", about, out)
-		}
-	}
-}
-
 func TestTermsAreChecked(t *testing.T) {
 	for about, c := range map[string]Config{
 		"NSID": {NSID: strings.Repeat("x", 65)}, "version": {Version: strings.Repeat("x", 256)},

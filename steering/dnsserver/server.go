@@ -263,7 +263,8 @@ func (s *Server) TLSAddrs() []netip.AddrPort {
 }
 
 // SetZones replaces all zones at once. Queries in hand are answered from the old ones. On an
-// error, when a zone can't be signed, the old ones serve on; Run tries again.
+// error, when a zone can't be signed, the old ones serve on; Run tries again, unless it is a
+// dnssec.ErrUnpublished: then they are taken back, and the caller tries again.
 func (s *Server) SetZones(zones []*Zone) error {
 	s.signing.Lock()
 	defer s.signing.Unlock()
@@ -285,11 +286,8 @@ func (s *Server) Reload(zones []*Zone, apply func() error) error {
 	if err := apply(); err != nil {
 		return err
 	}
-	before, unsigned := s.zones, s.unsigned.Load()
 	err := s.setZones(zones)
 	if errors.Is(err, dnssec.ErrUnpublished) {
-		s.zones = before
-		s.unsigned.Store(unsigned)
 		return err
 	}
 	if err != nil {
@@ -300,6 +298,7 @@ func (s *Server) Reload(zones []*Zone, apply func() error) error {
 
 // setZones needs s.signing.
 func (s *Server) setZones(zones []*Zone) error {
+	before := s.zones
 	s.zones = zones
 	var table *steering.Table
 	if s.cfg.Table != nil {
@@ -307,6 +306,10 @@ func (s *Server) setZones(zones []*Zone) error {
 	}
 	// Signing is not tied to any caller's time: what it made is kept.
 	next, err := s.build(context.Background(), zones, table)
+	if errors.Is(err, dnssec.ErrUnpublished) {
+		s.zones = before
+		return err
+	}
 	if err != nil {
 		s.unsigned.Store(true)
 		return err

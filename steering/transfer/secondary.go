@@ -93,16 +93,22 @@ func (s *Secondary) SetZones(zones []Zone) {
 // there is none.
 func (s *Secondary) Current(zone string) *Copy {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c := s.copies[zone]; c != nil {
+	c := s.copies[zone]
+	s.mu.Unlock()
+	if c != nil {
 		return c
 	}
-	c, err := Load(s.cfg.Dir, zone)
+	c, err := Load(s.cfg.Dir, zone) // Notify must not wait for the disk
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.cfg.Logger.Error("copy of a zone not read, it is fetched anew", "zone", zone, "err", err)
 		}
 		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if newer := s.copies[zone]; newer != nil {
+		return newer
 	}
 	s.copies[zone] = c
 	return c

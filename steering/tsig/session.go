@@ -119,14 +119,15 @@ func (s *Session) Check(answer []byte, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r == nil && (!s.later || s.loose >= maxUnsigned) {
+		return nil, ErrUnsigned // and nothing of it counts: anybody may have sent it
+	}
 	if s.sum == nil {
 		s.sum = s.key.mac(s.prior)
 	}
 	s.sum.Write(body)
 	if r == nil {
-		if s.loose++; !s.later || s.loose > maxUnsigned {
-			return nil, ErrUnsigned
-		}
+		s.loose++
 		return body, nil
 	}
 	if r.fault != 0 && len(r.mac) == 0 {
