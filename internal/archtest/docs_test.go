@@ -47,7 +47,7 @@ func documents(t *testing.T) []string {
 	}
 	for _, must := range []string{"README.md", "docs/architecture.md", "docs/configuration.md",
 		"docs/dns.md", "docs/metrics.md", "docs/operations.md", "docs/performance.md",
-		"docs/purge.md"} {
+		"docs/purge.md", "docs/steering.md"} {
 		if !slices.Contains(all, must) {
 			t.Errorf("%s is missing", must)
 		}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"maps"
+	"math"
 	"time"
 )
 
@@ -10,13 +11,14 @@ import (
 const rampSteps = 10
 
 // Step returns the shares for in.Now. A backend that came back less than its ramp ago gets a
-// factor that rises linearly from 1/10 to 1; all others have their full share. Epoch rises
-// exactly when a factor differs from in.Prev. Step never returns a factor of 0: whether a
-// backend answers at all is not for control to say.
+// factor that rises linearly from 1/10 to 1, and one whose cache is cold no more than its limit;
+// all others have their full share. The splits are passed on. Epoch rises exactly when a factor
+// or a split differs from in.Prev. Step never returns a factor of 0: whether a backend answers
+// at all is not for control to say.
 func Step(in Inputs) Shares {
 	var factors map[string]float64
 	for _, b := range in.Backends {
-		f := rampFactor(b, in.Now)
+		f := min(rampFactor(b, in.Now), limitFactor(b))
 		if f >= 1 {
 			continue
 		}
@@ -25,10 +27,31 @@ func Step(in Inputs) Shares {
 		}
 		factors[b.Name] = f
 	}
-	if maps.Equal(factors, in.Prev.Factors) {
+	if maps.Equal(factors, in.Prev.Factors) && equalSplits(in.Splits, in.Prev.Splits) {
 		return in.Prev
 	}
-	return Shares{Epoch: in.Prev.Epoch + 1, Factors: factors}
+	return Shares{Epoch: in.Prev.Epoch + 1, Factors: factors, Splits: in.Splits}
+}
+
+func equalSplits(a, b map[Scope]Split) bool {
+	return maps.EqualFunc(a, b, func(x, y Split) bool { return maps.Equal(x, y) })
+}
+
+// limitFactor is the limit of a cold backend, rounded down to the ramp's steps and, below
+// these, to a few more: the number of tables stays small.
+func limitFactor(b Backend) float64 {
+	if !(b.Limit > 0) || b.Limit >= 1 {
+		return 1
+	}
+	if b.Limit >= 1.0/rampSteps {
+		return math.Floor(b.Limit*rampSteps+1e-9) / rampSteps
+	}
+	for _, f := range []float64{0.05, 0.02, 0.01, 0.005, 0.002} {
+		if b.Limit >= f {
+			return f
+		}
+	}
+	return 0.001
 }
 
 // rampFactor is where on its slow start a backend stands.
