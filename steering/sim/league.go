@@ -25,20 +25,22 @@ type Line struct {
 type Sum struct {
 	Policy  string  `json:"policy"`
 	Server  float64 `json:"server_minutes"`
+	Hard    float64 `json:"hard_minutes"`
 	Clients float64 `json:"client_minutes"`
 	Moved   float64 `json:"moved_minutes"`
 	Total   float64 `json:"total_minutes"`
 	// Documented is Total without the worlds that assume more of others than they document.
 	Documented     float64 `json:"documented_minutes"`
 	FalseFailovers float64 `json:"false_failovers"`
-	// Hard is the median, over the worlds of kind hard, of the first policy's server-controlled
-	// minutes by this one's.
-	Hard float64 `json:"median_hard_ratio"`
+	// Ratio is the median, over the worlds of kind hard, of the first policy's Hard minutes by
+	// this one's; 0 when there are none.
+	Ratio float64 `json:"median_hard_ratio"`
 }
 
-// Play runs every policy in every world. It takes some seconds for the library.
+// Play runs every policy but Pointsman's without a quorum in every world. It takes some seconds for the library.
 func Play(worlds []*World) (*League, error) {
-	l := &League{Worlds: worlds, Policies: Policies()}
+	l := &League{Worlds: worlds, Policies: slices.DeleteFunc(Policies(),
+		func(p Policy) bool { return p.Name == alone })}
 	for _, w := range worlds {
 		line := Line{World: w.Name, Kind: w.Kind, About: w.About, Assumes: w.Assumes}
 		for _, p := range l.Policies {
@@ -62,6 +64,7 @@ func (l *League) sum(policy int, name string) Sum {
 	for _, line := range l.Lines {
 		r := line.Results[policy]
 		s.Server += r.Server
+		s.Hard += r.Hard
 		s.Clients += r.Clients
 		s.Moved += r.Moved
 		s.Total += r.Total()
@@ -69,11 +72,11 @@ func (l *League) sum(policy int, name string) Sum {
 		if line.Assumes == "" {
 			s.Documented += r.Total()
 		}
-		if line.Kind == Hard && r.Server > 0 {
-			ratios = append(ratios, line.Results[0].Server/r.Server)
+		if line.Kind == Hard && r.Hard > 0 {
+			ratios = append(ratios, line.Results[0].Hard/r.Hard)
 		}
 	}
-	s.Hard = median(ratios)
+	s.Ratio = median(ratios)
 	return s
 }
 

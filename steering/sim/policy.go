@@ -13,6 +13,9 @@ type Policy struct {
 	start func(w *World) (player, error)
 }
 
+// alone is Pointsman without its quorum. Worlds of one's own show it; it plays in no league.
+const alone = "pointsman-alone"
+
 // player plays one policy in one world.
 type player interface {
 	// step lets time pass to t and returns what each node answers: by backend, the parts that
@@ -25,12 +28,12 @@ type player interface {
 	empty() int
 }
 
-// Policies are all that the league compares, Pointsman first.
+// Policies are all that can be played, Pointsman first.
 func Policies() []Policy {
 	list := []Policy{
 		{"pointsman", "probes each second, rise 3, fall 3, hold-down, slow start, quorum of the nodes",
 			func(w *World) (player, error) { return newFleet(w, true) }},
-		{"pointsman-alone", "the same, but each node decides alone",
+		{alone, "the same, but each node decides alone",
 			func(w *World) (player, error) { return newFleet(w, false) }},
 	}
 	for _, m := range models() {

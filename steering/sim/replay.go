@@ -17,9 +17,13 @@ type Result struct {
 	// to detect and to answer, answers that were taken back too early, and empty ones. It is
 	// what a steering system controls.
 	Server float64 `json:"server_minutes"`
+	// Hard is the part of Server that was lost at backends that failed at least half of the
+	// requests from a region, or by giving no answer at all.
+	Hard float64 `json:"hard_minutes"`
 	// Clients is lost on answers that were given before, and are right by now.
 	Clients float64 `json:"client_minutes"`
-	// Moved is lost by users who were moved off a backend that worked, at World.MoveCost each.
+	// Moved is lost by users who were moved off a backend that worked as well as any (within 1 %
+	// of requests, in every region), at World.MoveCost each.
 	Moved float64 `json:"moved_minutes"`
 	// Unavoidable is lost because the best backend failed too. It is no part of Total.
 	Unavoidable float64 `json:"unavoidable_minutes"`
@@ -27,8 +31,8 @@ type Result struct {
 	// OutAfter is how long after the first loss answers were as good as could be (within 1 % of
 	// the users); below 0: never, 0 also when nothing was ever lost.
 	OutAfter Duration `json:"out_after"`
-	// FalseFailovers are how often a backend was taken out of answers that worked everywhere, for
-	// a node on average; Transitions are all ways out and back.
+	// FalseFailovers are how often a backend was taken out of answers that worked as well as any,
+	// for a node on average; Transitions are all ways out and back.
 	FalseFailovers float64 `json:"false_failovers"`
 	Transitions    float64 `json:"transitions"`
 	// Churn is the part of users whose answer was changed, 1 for all of them once.
@@ -75,7 +79,8 @@ type meter struct {
 	before  [][]float64 // the nodes' last answers
 	mean    []float64
 	bad     [][]float64 // the truth, by region and then backend; last is no answer at all
-	anyBad  []bool      // by backend
+	worse   []bool      // by backend: than the best one of some region
+	floor   []float64   // by region: what is lost with its best backend
 	result  Result
 	losing  time.Duration // when the first loss was
 	lost    bool
@@ -83,8 +88,8 @@ type meter struct {
 
 func newMeter(w *World) *meter {
 	m := &meter{world: w, mean: make([]float64, len(w.Backends)+1),
-		anyBad: make([]bool, len(w.Backends)), users: make([]float64, len(w.Regions)),
-		bad: make([][]float64, len(w.Regions))}
+		worse: make([]bool, len(w.Backends)), users: make([]float64, len(w.Regions)),
+		floor: make([]float64, len(w.Regions)), bad: make([][]float64, len(w.Regions))}
 	total := 0.0
 	for _, r := range w.Regions {
 		total += r.Users
@@ -109,10 +114,13 @@ func (m *meter) measure(t time.Duration, answers [][]float64) {
 	lost, late := 0.0, 0.0
 	for r, users := range m.users {
 		now, given := m.loss(used, m.bad[r]), m.loss(m.mean, m.bad[r])
-		least := m.least(r)
+		least := m.floor[r]
 		server := min(max(0, given-least), max(0, now-least))
 		minutes := users * tick.Minutes()
 		m.result.Server += minutes * server
+		if given > 0 {
+			m.result.Hard += minutes * server * m.hard(m.mean, m.bad[r]) / given
+		}
 		m.result.Clients += minutes * (max(0, now-least) - server)
 		m.result.Unavoidable += minutes * min(now, least)
 		lost += users * now
@@ -136,11 +144,17 @@ func (m *meter) clock(t time.Duration, lost, late float64) {
 
 // look takes the truth of a moment.
 func (m *meter) look(t time.Duration) {
-	for b := range m.world.Backends {
-		m.anyBad[b] = false
-		for r := range m.users {
+	clear(m.worse)
+	for r := range m.users {
+		m.floor[r] = 1
+		for b := range m.world.Backends {
 			m.bad[r][b] = m.world.bad(b, r, t)
-			m.anyBad[b] = m.anyBad[b] || m.bad[r][b] > 0
+			if m.world.Backends[b].Weight > 0 {
+				m.floor[r] = min(m.floor[r], m.bad[r][b])
+			}
+		}
+		for b := range m.world.Backends {
+			m.worse[b] = m.worse[b] || m.bad[r][b] > m.floor[r]+0.01
 		}
 	}
 }
@@ -174,8 +188,8 @@ func (m *meter) follow(answers [][]float64) {
 	for i, is := range answers {
 		was := m.before[i]
 		if was != nil && is != nil {
-			for b := range m.anyBad {
-				m.change(was[b], is[b], m.anyBad[b], each)
+			for b := range m.worse {
+				m.change(was[b], is[b], m.worse[b], each)
 			}
 		}
 		m.before[i] = append(m.before[i][:0], is...)
@@ -186,16 +200,16 @@ func (m *meter) follow(answers [][]float64) {
 }
 
 // change counts one node's change of one backend's part.
-func (m *meter) change(was, is float64, bad bool, each float64) {
+func (m *meter) change(was, is float64, worse bool, each float64) {
 	if (was > 0) != (is > 0) {
 		m.result.Transitions += each
-		if is == 0 && !bad {
+		if is == 0 && !worse {
 			m.result.FalseFailovers += each
 		}
 	}
 	if fall := was - is; fall > 0 {
 		m.result.Churn += each * fall
-		if !bad {
+		if !worse {
 			m.result.Moved += each * fall * m.world.Users * time.Duration(m.world.MoveCost).Minutes()
 		}
 	}
@@ -219,13 +233,12 @@ func (m *meter) loss(shares, bad []float64) (lost float64) {
 	return lost
 }
 
-// least is what is lost with the best backend.
-func (m *meter) least(region int) float64 {
-	least := 1.0
-	for b := range m.world.Backends {
-		if m.world.Backends[b].Weight > 0 {
-			least = min(least, m.bad[region][b])
+// hard is the part of loss at those that fail half of the requests or more.
+func (m *meter) hard(shares, bad []float64) (lost float64) {
+	for b, s := range shares {
+		if bad[b] >= 0.5 {
+			lost += s * bad[b]
 		}
 	}
-	return least
+	return lost
 }
