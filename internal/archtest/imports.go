@@ -36,6 +36,7 @@ func allowed() map[string][]string {
 		"steering/override":  {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec"},
 		"steering/drill":     {"probes", "steering", "internal/store"},
+		"steering/sim":       {"probes", "probes/health", "steering", "steering/control"},
 
 		"providers":                    {},
 		"providers/fastly":             {"providers"},
@@ -55,7 +56,7 @@ func allowed() map[string][]string {
 		"internal/app":  {"*"},
 
 		"cmd/pointsman": {"internal/app", "internal/config", "internal/admin/api",
-			"internal/demo", "dashboards"},
+			"internal/demo", "dashboards", "steering/sim"},
 	}
 }
 

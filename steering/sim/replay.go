@@ -8,6 +8,9 @@ import (
 // curveStep is the time between two points of Result.Curve.
 const curveStep = 10 * time.Second
 
+// failing is the part of requests above which a backend does not work.
+const failing = 0.5
+
 // Result is what one policy made of one world. All minutes are user-minutes: one user for whom
 // nothing worked for one minute, or two for whom every other request failed.
 type Result struct {
@@ -17,13 +20,13 @@ type Result struct {
 	// to detect and to answer, answers that were taken back too early, and empty ones. It is
 	// what a steering system controls.
 	Server float64 `json:"server_minutes"`
-	// Hard is the part of Server that was lost at backends that failed at least half of the
+	// Hard is the part of Server that was lost at backends that failed more than half of the
 	// requests from a region, or by giving no answer at all.
 	Hard float64 `json:"hard_minutes"`
 	// Clients is lost on answers that were given before, and are right by now.
 	Clients float64 `json:"client_minutes"`
-	// Moved is lost by users who were moved off a backend that worked as well as any (within 1 %
-	// of requests, in every region), at World.MoveCost each.
+	// Moved is lost by users who were moved off a backend that worked, and as well as any (within
+	// 1 % of requests, in every region), at World.MoveCost each.
 	Moved float64 `json:"moved_minutes"`
 	// Unavoidable is lost because the best backend failed too. It is no part of Total.
 	Unavoidable float64 `json:"unavoidable_minutes"`
@@ -31,8 +34,8 @@ type Result struct {
 	// OutAfter is how long after the first loss answers were as good as could be (within 1 % of
 	// the users); below 0: never, 0 also when nothing was ever lost.
 	OutAfter Duration `json:"out_after"`
-	// FalseFailovers are how often a backend was taken out of answers that worked as well as any,
-	// for a node on average; Transitions are all ways out and back.
+	// FalseFailovers are how often such a backend was taken out of answers, but for an earlier tier
+	// that was back, for a node on average; Transitions are all ways out and back.
 	FalseFailovers float64 `json:"false_failovers"`
 	Transitions    float64 `json:"transitions"`
 	// Churn is the part of users whose answer was changed, 1 for all of them once.
@@ -79,7 +82,7 @@ type meter struct {
 	before  [][]float64 // the nodes' last answers
 	mean    []float64
 	bad     [][]float64 // the truth, by region and then backend; last is no answer at all
-	worse   []bool      // by backend: than the best one of some region
+	worse   []bool      // by backend: than the best of some region, or failing
 	floor   []float64   // by region: what is lost with its best backend
 	result  Result
 	losing  time.Duration // when the first loss was
@@ -154,7 +157,7 @@ func (m *meter) look(t time.Duration) {
 			}
 		}
 		for b := range m.world.Backends {
-			m.worse[b] = m.worse[b] || m.bad[r][b] > m.floor[r]+0.01
+			m.worse[b] = m.worse[b] || m.bad[r][b] > min(m.floor[r]+0.01, failing)
 		}
 	}
 }
@@ -188,8 +191,9 @@ func (m *meter) follow(answers [][]float64) {
 	for i, is := range answers {
 		was := m.before[i]
 		if was != nil && is != nil {
+			rung := m.rung(is)
 			for b := range m.worse {
-				m.change(was[b], is[b], m.worse[b], each)
+				m.change(was[b], is[b], m.worse[b], m.world.Backends[b].Tier > rung, each)
 			}
 		}
 		m.before[i] = append(m.before[i][:0], is...)
@@ -199,11 +203,23 @@ func (m *meter) follow(answers [][]float64) {
 	}
 }
 
-// change counts one node's change of one backend's part.
-func (m *meter) change(was, is float64, worse bool, each float64) {
+// rung is the first tier that answers.
+func (m *meter) rung(answers []float64) int {
+	first := mostTiers
+	for b := range m.world.Backends {
+		if answers[b] > 0 {
+			first = min(first, m.world.Backends[b].Tier)
+		}
+	}
+	return first
+}
+
+// change counts one node's change of one backend's part. One that is worse than others should
+// leave, and a relieved one may: an earlier tier answers again.
+func (m *meter) change(was, is float64, worse, relieved bool, each float64) {
 	if (was > 0) != (is > 0) {
 		m.result.Transitions += each
-		if is == 0 && !worse {
+		if is == 0 && !worse && !relieved {
 			m.result.FalseFailovers += each
 		}
 	}
@@ -233,10 +249,10 @@ func (m *meter) loss(shares, bad []float64) (lost float64) {
 	return lost
 }
 
-// hard is the part of loss at those that fail half of the requests or more.
+// hard is the part of loss at those that fail more than half of the requests.
 func (m *meter) hard(shares, bad []float64) (lost float64) {
 	for b, s := range shares {
-		if bad[b] >= 0.5 {
+		if bad[b] > failing {
 			lost += s * bad[b]
 		}
 	}
