@@ -26,6 +26,7 @@ func newSim() *cobra.Command {
 		Long: "Replay incidents in virtual time through Pointsman's own health and steering, and through\n" +
 			"emulated default policies of other systems. No node is needed and nothing is sent. What is\n" +
 			"lost is counted in user-minutes: one user for whom nothing works for one minute.",
+		Example: "  pointsman sim league\n  pointsman sim run cdn-gone",
 	}
 	asGroup(c)
 	c.AddCommand(newSimIncidents(), newSimRun(), newSimLeague())
