@@ -1,7 +1,7 @@
 // Command pointsman steers a hostname's traffic between CDNs: it probes them, answers the
 // hostname's DNS, caches in its own edge, purges every provider with one command and drills
 // failovers. main dispatches; each subcommand has a file of its own. Nothing here decides
-// anything: `serve` and `demo` run internal/app, the rest talk to the admin API.
+// anything: `serve` and `demo` run internal/app, `sim` plays worlds, the rest talk to the admin API.
 package main
 
 import (
@@ -142,6 +142,6 @@ func newRoot() *cobra.Command {
 	add("run", newServe(), newDemo(), newCheck(), newProbe())
 	add("ask", newStatus(), newExplain(), newOverrides(), newProviders(), newAudit())
 	add("act", newDrain(), newPin(), newWeight(), newUndo(), newPurge(), newDrill(), newReload())
-	add("more", newDashboards(), newVersion())
+	add("more", newSim(), newDashboards(), newVersion())
 	return root
 }

@@ -44,6 +44,7 @@ func allowed() map[string][]string {
 		"steering/tsig":     {},
 		"steering/transfer": {"steering/tsig"},
 		"steering/drill":    {"probes", "steering", "internal/store"},
+		"steering/sim":      {"probes", "probes/health", "steering", "steering/control"},
 
 		"providers":                    {},
 		"providers/fastly":             {"providers"},
@@ -63,7 +64,7 @@ func allowed() map[string][]string {
 		"internal/app":  {"*"},
 
 		"cmd/pointsman": {"internal/app", "internal/config", "internal/admin/api",
-			"internal/demo", "dashboards"},
+			"internal/demo", "dashboards", "steering/sim"},
 	}
 }
 

@@ -33,7 +33,7 @@ func Decide(
 
 // counting returns the votes that count, the own one first.
 func counting(own Vote, others []Vote, now time.Time, maxAge time.Duration) []Vote {
-	var out []Vote
+	out := make([]Vote, 0, 1+len(others))
 	for i := -1; i < len(others); i++ {
 		v := own
 		if i >= 0 {
