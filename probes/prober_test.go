@@ -224,7 +224,7 @@ func TestEveryFailureOfAnAnswerHasItsOutcome(t *testing.T) {
 
 func TestAProbeEndsByItsTimeoutWhereverTheServerHangs(t *testing.T) {
 	ca := newAuthority(t)
-	const timeout = 60 * time.Millisecond
+	const timeout = 300 * time.Millisecond
 	dripping := func(c *net.TCPConn) {
 		readRequest(c)
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nh")
@@ -239,13 +239,13 @@ func TestAProbeEndsByItsTimeoutWhereverTheServerHangs(t *testing.T) {
 		detail  string
 	}{
 		{"DNS", "http://silent.test/", "", probes.FailedDNS,
-			"resolving silent.test: no answer within 60ms"},
+			"resolving silent.test: no answer within 300ms"},
 		{"TLS", "https://hang.test/", raw(t, hang), probes.FailedTLS,
-			"TLS handshake not done within 60ms"},
+			"TLS handshake not done within 300ms"},
 		{"head", "http://hang.test/", raw(t, hang), probes.FailedTimeout,
-			"waiting for the answer: not complete within 60ms"},
+			"waiting for the answer: not complete within 300ms"},
 		{"body", "http://hang.test/", raw(t, dripping), probes.FailedTimeout,
-			"reading the body: not complete within 60ms"},
+			"reading the body: not complete within 300ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := probes.NewProber(probes.ProberConfig{Resolver: silentDNS})
