@@ -35,18 +35,26 @@ func (s *Spec) Names() []string { return s.targets(func(h *Host) bool { return !
 
 // targets returns the CNAMEs of the backends of some hosts.
 func (s *Spec) targets(of func(*Host) bool) []string {
-	used := make(map[string]bool)
-	for i := range s.Hosts {
-		if of(&s.Hosts[i]) {
-			for _, pool := range s.Hosts[i].allPools() {
-				used[pool] = true
+	pools := make(map[string]*Pool, len(s.Pools))
+	for i := range s.Pools {
+		pools[s.Pools[i].Name] = &s.Pools[i]
+	}
+	used, members := make(map[string]bool), make(map[string]bool)
+	var use func(pool string)
+	use = func(pool string) {
+		if p := pools[pool]; p != nil && !used[pool] {
+			used[pool] = true
+			for _, m := range p.Members {
+				members[m.Backend] = true
+				use(m.Pool)
 			}
 		}
 	}
-	members := make(map[string]bool)
-	for _, p := range s.Pools {
-		for _, m := range p.Members {
-			members[m.Backend] = members[m.Backend] || used[p.Name]
+	for i := range s.Hosts {
+		if of(&s.Hosts[i]) {
+			for _, pool := range s.Hosts[i].allPools() {
+				use(pool)
+			}
 		}
 	}
 	var names []string

@@ -168,7 +168,7 @@ func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
 	chosen, reason := c.pinned(h, rungs, tr)
 	if chosen == nil {
 		chosen, reason = c.ladder(h, rungs)
-		tr.ladder(chosen, reason)
+		tr.ladder(chosen, rungs, reason)
 	}
 	p := &plan{
 		host:   h.Name,

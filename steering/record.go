@@ -27,6 +27,9 @@ type record struct {
 	Shares    control.Shares `json:"shares"`
 	Overrides []Override     `json:"overrides"`
 	Countries *CountryData   `json:"countries,omitempty"`
+	// Latencies are in nanoseconds.
+	Latencies map[string]time.Duration `json:"latencies,omitempty"`
+	Addresses Addresses                `json:"addresses,omitempty"`
 }
 
 // CountryData names the country data that a record was compiled with. The data itself is too
@@ -59,7 +62,7 @@ func Countries(l *geo.Locator) *CountryData {
 func EncodeInputs(in Inputs, countries *CountryData) ([]byte, error) {
 	b, err := json.Marshal(record{Format: recordFormat, Version: in.Version, Now: in.Now,
 		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides,
-		Countries: countries})
+		Countries: countries, Latencies: in.Latencies, Addresses: in.Addresses})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the inputs of table %d: %w", in.Version, err)
 	}
@@ -88,7 +91,8 @@ func DecodeInputs(data []byte, countries *geo.Locator) (Inputs, error) {
 		return Inputs{}, errors.New("reading the inputs of a table: they have no spec")
 	}
 	in := Inputs{Version: r.Version, Now: r.Now, Spec: r.Spec, View: r.View, Shares: r.Shares,
-		Overrides: r.Overrides, Countries: countries}
+		Overrides: r.Overrides, Countries: countries, Latencies: r.Latencies,
+		Addresses: r.Addresses}
 	switch have := Countries(countries); {
 	case r.Countries == nil && have == nil:
 	case r.Countries == nil:
