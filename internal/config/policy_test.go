@@ -87,7 +87,7 @@ func TestTrapsOfPoliciesAreWarnedOf(t *testing.T) {
 	for _, c := range []struct{ about, old, new, want string }{
 		{"one of two at a time is no mix", top, top, unused},
 		{"both at a time is one", top, "    members: [{pool: names}, {pool: plain}]\n",
-			unused + "x:20:34: hosts[0].pools: pool top mixes CNAME and address backends, so that the " +
+			unused + "x:19:34: hosts[0].pools: pool top mixes CNAME and address backends, so that the " +
 				"host answers with the addresses behind the CNAMEs, as this node's resolvers see " +
 				"them: say flatten: always if that is meant, or part the pool\n"},
 		{"a capacity without a load", b, b + "    capacity: 5\n",
