@@ -55,12 +55,12 @@ func TestATreeOfPoolsIsCheckedServedAndExplained(t *testing.T) {
 	}
 	s.one.breakIt(true)
 	s.two.breakIt(true) // three and four are probed there too: all is down
-	n.until("all is down", func() bool {
+	eventually(t, "all is down", func() bool {
 		x, err := n.admin.Explain(t.Context(), "cdn.example.test", "131.188.3.0/24")
 		return err == nil && x.Reason == "all-down"
 	})
 	s.two.breakIt(false)
-	n.until("two answers alone", func() bool {
+	eventually(t, "two answers alone", func() bool {
 		x, err := n.admin.Explain(t.Context(), "cdn.example.test", "8.8.8.0/24")
 		return err == nil && x.Reason == "pool" && x.Backend == "two"
 	})
@@ -72,7 +72,7 @@ func TestATreeOfPoolsIsCheckedServedAndExplained(t *testing.T) {
 	for _, step := range x.Steps {
 		text.WriteString(step.What + ": " + step.Detail + "\n")
 		for _, in := range step.Inputs {
-			text.WriteString("  " + in.Kind + " " + in.Backend + "\n")
+			text.WriteString("  " + in.Name + "\n")
 		}
 	}
 	for _, want := range []string{"constraint: three may not answer clients there",
