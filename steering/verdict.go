@@ -47,6 +47,7 @@ func (c *compiler) judge(h *Host, pools, barred []string, tr *Trace) verdict {
 	var v verdict
 	if v.chosen, v.reason = c.pinned(h, rungs, tr); v.chosen == nil {
 		v.chosen, v.reason = c.ladder(h, rungs)
+		tr.capacities(c, h, rungs)
 		tr.ladder(v.chosen, rungs, v.reason)
 	}
 	v.shares = sharesOf(v.chosen, rungs)

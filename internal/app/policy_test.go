@@ -76,7 +76,7 @@ func TestATreeOfPoolsIsCheckedServedAndExplained(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"constraint: three may not answer clients there",
-		"pool fast: within legal", "chosen by latency", "  latency two", "  cost three",
+		"capacity: at most four 10.0%", "pool fast: within legal", "chosen by latency", "  latency two", "  cost three",
 		"the first pool, top, answers"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, text.String())
