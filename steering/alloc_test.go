@@ -14,6 +14,7 @@ func TestPickingAndDrawingAllocateNothing(t *testing.T) {
 	for name, table := range map[string]*steering.Table{
 		"spread": compile(t, steering.Inputs{Spec: spec()}),
 		"sticky": compile(t, steering.Inputs{Spec: spec(sticky)}),
+		"tree":   compile(t, steering.Inputs{Spec: wideTree(steering.Spread)}),
 		"places": compile(t, steering.Inputs{Spec: spec(placed), Countries: atlas(t)}),
 	} {
 		qtype := uint16(0)

@@ -136,3 +136,30 @@ func BenchmarkCompileThousandHosts(b *testing.B) {
 		compile(b, in)
 	}
 }
+
+// BenchmarkPickTree picks from a tree of depth 4 over 8 backends, all of which can answer.
+func BenchmarkPickTree(b *testing.B) {
+	for _, mode := range []steering.Stickiness{steering.Spread, steering.Sticky} {
+		table := compile(b, steering.Inputs{Spec: wideTree(mode)})
+		client := resolver(9)
+		b.Run(string(mode), func(b *testing.B) {
+			b.ReportAllocs()
+			draw := uint64(0)
+			for b.Loop() {
+				draw += 0x9e3779b97f4a7c15
+				table.Pick(steering.Query{Host: host, Client: client, Draw: draw})
+			}
+		})
+	}
+}
+
+// wideTree is tree with each pool dividing among all of its members, and capacities.
+func wideTree(mode steering.Stickiness) *steering.Spec {
+	return tree(func(s *steering.Spec) {
+		for i := range s.Pools {
+			s.Pools[i].Choose = steering.ByWeight
+		}
+		s.Backends[0].Capacity, s.Hosts[0].Load = 100, 1000
+		s.Hosts[0].Stickiness = mode
+	})
+}

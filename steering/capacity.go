@@ -1,6 +1,10 @@
 package steering
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // capacities returns, for each backend that has a capacity, how large its share of any of its
 // hosts may be, in millionths: its capacity by the load of all hosts that may use it, so that it
@@ -29,6 +33,28 @@ func (c *compiler) capacities() map[string]uint64 {
 		}
 	}
 	return caps
+}
+
+// capacities writes down how much of a host its backends may have at most.
+func (tr *Trace) capacities(c *compiler, h *Host, rungs []*node) {
+	if tr == nil || h.Load == 0 {
+		return
+	}
+	var notes []string
+	seen := make(map[string]bool)
+	for _, n := range rungs {
+		for s := range n.leaves() {
+			most, bounded := c.caps[s.backend]
+			if bounded && !seen[s.backend] {
+				notes = append(notes, fmt.Sprintf("%s %.1f%%", s.backend, float64(most)*100/weightUnit))
+			}
+			seen[s.backend] = true
+		}
+	}
+	if notes != nil {
+		tr.add("capacity", "at most "+strings.Join(notes, ", ")+", by the load of all hosts that "+
+			"may use them; what is above goes to the others, then to the pools after")
+	}
 }
 
 // backends calls f for each backend of a pool and of the pools within it.

@@ -83,6 +83,7 @@ func cause(before, after Inputs) string {
 		parts = append(parts, "country data")
 	}
 	parts = append(parts, addressCauses(before.Addresses, after.Addresses)...)
+	parts = append(parts, latencyCauses(before, after)...)
 	if before.Shares.Epoch != after.Shares.Epoch {
 		parts = append(parts, fmt.Sprintf("shares: epoch %d", after.Shares.Epoch))
 	}

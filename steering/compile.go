@@ -49,6 +49,7 @@ func Compile(in Inputs) (*Table, error) {
 		t.plans[h.Name] = p
 		t.hosts = append(t.hosts, h.Name)
 	}
+	c.verdicts = nil
 	c.classes.prior = nil // or every table would keep all those before it
 	slices.Sort(t.hosts)
 	t.Hash = t.digest()
@@ -57,15 +58,16 @@ func Compile(in Inputs) (*Table, error) {
 
 // compiler holds one compilation's inputs, indexed. It is read-only once built.
 type compiler struct {
-	in      Inputs
-	hosts   map[string]*Host
-	answers map[string]answer
-	flat    map[string]answer // of backends with a CNAME, for flattened hosts
-	specs   map[string]*Backend
-	pools   map[string]*Pool  // members in the order of their names, unless it counts
-	caps    map[string]uint64 // by backend, in millionths of each of its hosts; see capacities
-	orders  orders
-	classes classBook
+	in       Inputs
+	hosts    map[string]*Host
+	answers  map[string]answer
+	flat     map[string]answer // of backends with a CNAME, for flattened hosts
+	specs    map[string]*Backend
+	pools    map[string]*Pool  // members in the order of their names, unless it counts
+	caps     map[string]uint64 // by backend, in millionths of each of its hosts; see capacities
+	orders   orders
+	classes  classBook
+	verdicts verdicts // while compiling
 	// constrained is true when any backend has an audience.
 	constrained bool
 }
@@ -89,7 +91,7 @@ func newCompiler(in Inputs) *compiler {
 		orders:  newOrders(in.Overrides, in.Now),
 		classes: newClassBook(in),
 	}
-	c.in.Prior = nil
+	c.in.Prior, c.verdicts = nil, make(verdicts)
 	flattens := false
 	for i := range in.Spec.Hosts {
 		c.hosts[in.Spec.Hosts[i].Name] = &in.Spec.Hosts[i]
@@ -159,17 +161,7 @@ func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
 	tr.host(h, pools)
 	tr.barred(barred)
 	tr.overrides(c.orders, h.Name)
-	rungs := make([]*node, 0, len(pools))
-	for i, name := range pools {
-		n := c.node(h, name, fmt.Sprintf("choice %d", i+1), tr)
-		n.bar(barred)
-		rungs = append(rungs, n)
-	}
-	chosen, reason := c.pinned(h, rungs, tr)
-	if chosen == nil {
-		chosen, reason = c.ladder(h, rungs)
-		tr.ladder(chosen, reason)
-	}
+	v := c.verdict(h, pools, barred, tr)
 	p := &plan{
 		host:   h.Name,
 		place:  placeName(place, barred),
@@ -177,9 +169,10 @@ func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
 		barred: barred,
 		ttl:    uint32(h.TTL.Seconds()),
 		sticky: h.Stickiness == Sticky,
-		reason: reason,
+		reason: v.reason,
+		shares: v.shares,
 	}
-	p.fill(c, h, chosen, rungs)
+	p.fill(c, h, v.chosen)
 	if !p.sticky && len(p.candidates) > 1 {
 		p.sequence = sequence(h.Name, p.place)
 	}
@@ -242,16 +235,10 @@ func (c *compiler) pinned(h *Host, rungs []*node, tr *Trace) ([]standing, Reason
 	return nil, ""
 }
 
-// fill turns the chosen members into candidates, and lists the share of every backend of the
-// host: one row each, by pool in the host's order, then by name.
-func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs []*node) {
-	total := uint64(0)
-	for _, s := range chosen {
-		total += s.weight
-	}
+// fill turns the chosen members into candidates.
+func (p *plan) fill(c *compiler, h *Host, chosen []standing) {
+	total, sum := total(chosen), uint64(0)
 	p.candidates = make([]candidate, 0, len(chosen))
-	taken := make(map[string]Share, len(chosen))
-	sum := uint64(0)
 	for _, s := range chosen {
 		sum += s.weight
 		d := c.answer(h, s.backend).decision(h, s.backend, s.pool)
@@ -262,22 +249,6 @@ func (p *plan) fill(c *compiler, h *Host, chosen []standing, rungs []*node) {
 			last:     threshold(sum, total),
 			seed:     mix(hashString(s.backend)),
 		})
-		share := float64(s.weight) / float64(total)
-		taken[s.backend] = Share{Backend: s.backend, Pool: s.pool, Share: share}
-	}
-	listed := make(map[string]bool)
-	for _, rung := range rungs {
-		for s := range rung.leaves() {
-			if listed[s.backend] {
-				continue
-			}
-			listed[s.backend] = true
-			row, ok := taken[s.backend]
-			if !ok {
-				row = Share{Backend: s.backend, Pool: s.pool}
-			}
-			p.shares = append(p.shares, row)
-		}
 	}
 }
 

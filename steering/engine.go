@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pointsman/probes/health"
+	"pointsman/steering/control"
 	"pointsman/steering/geo"
 )
 
@@ -100,7 +102,7 @@ func (e *Engine) SetSpec(s *Spec) error {
 }
 
 // SetView hands in a view of health; nil is ignored. Run compiles when its version differs
-// from the last one's.
+// from the last one's, or when a latency moved so far that pools that go by it may choose others.
 func (e *Engine) SetView(v *health.View) {
 	if v == nil {
 		return
@@ -108,6 +110,11 @@ func (e *Engine) SetView(v *health.View) {
 	e.mu.Lock()
 	same := e.inputs.View != nil && e.inputs.View.Version == v.Version
 	e.inputs.View = v
+	if now := control.Steady(e.inputs.Latencies, latencies(v)); !maps.Equal(
+		now, e.inputs.Latencies) {
+		e.inputs.Latencies = now
+		same = same && !e.inputs.Spec.byLatency()
+	}
 	e.mu.Unlock()
 	if !same {
 		e.move()

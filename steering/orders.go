@@ -13,10 +13,11 @@ type orders struct {
 	active    []Override
 	byBackend map[string][]Override
 	pins      []Override
+	named     map[string]bool // hosts that an order is for alone
 }
 
 func newOrders(list []Override, now time.Time) orders {
-	o := orders{byBackend: make(map[string][]Override)}
+	o := orders{byBackend: make(map[string][]Override), named: make(map[string]bool)}
 	for _, v := range list {
 		if v.Active(now) {
 			o.active = append(o.active, v)
@@ -24,6 +25,9 @@ func newOrders(list []Override, now time.Time) orders {
 	}
 	slices.SortFunc(o.active, precedence)
 	for _, v := range o.active {
+		if v.Host != "" {
+			o.named[v.Host] = true
+		}
 		o.byBackend[v.Backend] = append(o.byBackend[v.Backend], v)
 		if v.Kind == Pin {
 			o.pins = append(o.pins, v)

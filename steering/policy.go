@@ -25,6 +25,7 @@ type kid struct {
 func (c *compiler) node(h *Host, name, role string, tr *Trace) *node {
 	n := &node{pool: c.pools[name]}
 	step := tr.pool(n.pool, role)
+	step.values(c)
 	for _, m := range n.pool.Members {
 		if m.Pool != "" {
 			n.kids = append(n.kids, kid{weight: scale(m.Weight, 1)})

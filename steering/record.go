@@ -28,8 +28,8 @@ type record struct {
 	Overrides []Override     `json:"overrides"`
 	Addresses Addresses      `json:"addresses,omitempty"`
 	Countries *CountryData   `json:"countries,omitempty"`
-
-	Latencies map[string]time.Duration `json:"latencies,omitempty"` // in nanoseconds
+	// Latencies are in nanoseconds.
+	Latencies map[string]time.Duration `json:"latencies,omitempty"`
 }
 
 // CountryData names the country data that a record was compiled with. The data itself is too
@@ -62,7 +62,7 @@ func Countries(l *geo.Locator) *CountryData {
 func EncodeInputs(in Inputs, countries *CountryData) ([]byte, error) {
 	b, err := json.Marshal(record{Format: recordFormat, Version: in.Version, Now: in.Now,
 		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides,
-		Addresses: in.Addresses, Latencies: in.Latencies, Countries: countries})
+		Countries: countries, Latencies: in.Latencies, Addresses: in.Addresses})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the inputs of table %d: %w", in.Version, err)
 	}
@@ -91,8 +91,8 @@ func DecodeInputs(data []byte, countries *geo.Locator) (Inputs, error) {
 		return Inputs{}, errors.New("reading the inputs of a table: they have no spec")
 	}
 	in := Inputs{Version: r.Version, Now: r.Now, Spec: r.Spec, View: r.View, Shares: r.Shares,
-		Overrides: r.Overrides, Addresses: r.Addresses, Latencies: r.Latencies,
-		Countries: countries}
+		Overrides: r.Overrides, Countries: countries, Latencies: r.Latencies,
+		Addresses: r.Addresses}
 	switch have := Countries(countries); {
 	case r.Countries == nil && have == nil:
 	case r.Countries == nil:

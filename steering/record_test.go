@@ -30,10 +30,20 @@ func everything(t testing.TB) steering.Inputs {
 	weight := override(steering.Weight, "a")
 	weight.Weight = 12
 	return steering.Inputs{Version: 7, Now: start, View: v, Countries: atlas(t),
+		Latencies: map[string]time.Duration{"c": 41 * time.Millisecond, "edge": 7},
+		Addresses: steering.Addresses{"a.cdn.test.": {V4: []netip.Addr{
+			netip.MustParseAddr("192.0.2.5")}, TTL: time.Minute, At: start}},
 		Shares: control.Shares{Epoch: 3, Factors: map[string]float64{"a": 1.0 / 3, "c": 0.1}},
 		Spec: spec(func(s *steering.Spec) {
 			s.Backends[3].HTTPS = &steering.HTTPS{Priority: 1, ALPN: []string{"h3", "h2"}, Port: 444,
 				Hints: true}
+			s.Backends[2].Capacity, s.Backends[2].Cost = 500, 20_000
+			s.Backends[2].Deny = &steering.Audience{Countries: []string{"AT"}}
+			s.Pools = append(s.Pools, steering.Pool{Name: "fast", Choose: steering.ByLatency,
+				Within:  steering.Tolerance{Percent: 10, Span: time.Millisecond},
+				Members: []steering.Member{{Pool: "edge", Weight: 1}, {Backend: "c", Weight: 3}}})
+			s.Hosts[0].Load, s.Hosts[0].Pools = 900, []string{"fast", "cdns"}
+			s.Hosts[0].Flatten = true
 			s.Hosts[0].Places = []steering.Place{{Name: "there", Countries: []string{"DE"},
 				Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 				Pools:    []string{"edge"}}}
@@ -41,9 +51,6 @@ func everything(t testing.TB) steering.Inputs {
 				Pools: []string{"cdns"}, Stickiness: steering.Sticky})
 		}),
 		Overrides: []steering.Override{override(steering.Drain, "b"), weight, pin},
-		Latencies: map[string]time.Duration{"a": 1234567},
-		Addresses: steering.Addresses{"a.invalid.": {TTL: 20 * time.Second, At: start,
-			V4: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}},
 	}
 }
 

@@ -26,7 +26,7 @@ type Step struct {
 
 // Input is one thing that a step looked at, where it came from and how old it is.
 type Input struct {
-	// Kind is "health", "addresses", "weight", "factor", "override" or "country".
+	// Kind is "health", "latency", "cost", "addresses", "weight", "factor", "override" or "country".
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"` // empty for a country, which is the client's
 	Value   string `json:"value"`
@@ -223,11 +223,11 @@ func (p *poolTrace) close(n *node) {
 	p.trace.add("pool "+p.pool.Name, detail, p.inputs...)
 }
 
-func (tr *Trace) ladder(chosen []standing, reason Reason) {
+func (tr *Trace) ladder(chosen []standing, rungs []*node, reason Reason) {
 	if tr == nil {
 		return
 	}
-	pool := chosen[0].pool
+	pool := rungOf(rungs, chosen[0])
 	detail := map[Reason]string{
 		ReasonPool:     "the first pool, " + pool + ", answers",
 		ReasonFallback: "no earlier pool can answer; " + pool + " does",
@@ -239,6 +239,18 @@ func (tr *Trace) ladder(chosen []standing, reason Reason) {
 			"(SERVFAIL) until one of the names is resolved",
 	}[reason]
 	tr.add("ladder", detail)
+}
+
+// rungOf names the pool of a host by which a backend came to be chosen.
+func rungOf(rungs []*node, s standing) string {
+	for _, n := range rungs {
+		for leaf := range n.leaves() {
+			if leaf.backend == s.backend && leaf.pool == s.pool {
+				return n.pool.Name
+			}
+		}
+	}
+	return s.pool
 }
 
 func (tr *Trace) pinned(pin *Override, s *standing) {

@@ -17,7 +17,7 @@ const (
 	minTTL    = time.Second
 	maxTTL    = time.Hour
 	maxRamp   = 24 * time.Hour
-	maxTree   = 1000 // backends of a pool and of the pools in it
+	maxTree   = 1000 // backends of a pool that holds pools, theirs among them
 	maxSpan   = time.Minute
 	maxRate   = 1_000_000_000_000 // of capacities, loads and costs
 )
@@ -184,7 +184,7 @@ func (c *checker) nesting(pools []Pool) {
 			return max(n, 1)
 		}
 		sizes[p.Name] = 0
-		n := 0
+		n, nested := 0, false
 		for _, m := range p.Members {
 			switch within := c.pools[m.Pool]; {
 			case m.Pool == "":
@@ -192,11 +192,11 @@ func (c *checker) nesting(pools []Pool) {
 			case within == nil:
 				c.addf("pool %q: unknown pool %q", p.Name, m.Pool)
 			default:
-				n += size(within)
+				n, nested = n+size(within), true
 			}
 		}
 		sizes[p.Name] = max(1, min(n, maxTree+1))
-		if n > maxTree {
+		if nested && n > maxTree {
 			c.addf("pool %q: has more than %d backends, those of its pools counted", p.Name, maxTree)
 		}
 		return sizes[p.Name]

@@ -157,26 +157,6 @@ func steeredNames(c *config.Config) []dnsserver.SteeredName {
 	return append(names, aliasNames(c)...)
 }
 
-func backendsOfHost(c *config.Config, h config.Host) []config.Backend {
-	var out []config.Backend
-	for _, p := range c.Pools {
-		if !slices.Contains(h.Pools, p.Name) &&
-			!slices.ContainsFunc(h.Places, func(at config.Place) bool {
-				return slices.Contains(at.Pools, p.Name)
-			}) {
-			continue
-		}
-		for _, m := range p.Members {
-			for _, b := range c.Backends {
-				if b.Name == m.Backend {
-					out = append(out, b)
-				}
-			}
-		}
-	}
-	return out
-}
-
 // serialOf makes the zones' serial from the time of loading, so that it rises (RFC 1982 keeps
 // the order until 2106).
 func serialOf(t time.Time) uint32 { return uint32(t.Unix()) }
@@ -274,16 +254,12 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 			}
 			nb.Addresses = append(nb.Addresses, addr.Unmap())
 		}
+		if err := limitsTo(&nb, c, b); err != nil {
+			return nil, fmt.Errorf("backends[%d]: %w", i, err)
+		}
 		s.Backends = append(s.Backends, nb)
 	}
-	for _, p := range c.Pools {
-		np := steering.Pool{Name: p.Name}
-		for _, m := range p.Members {
-			np.Members = append(np.Members,
-				steering.Member{Backend: m.Backend, Weight: uint32(m.Weight)})
-		}
-		s.Pools = append(s.Pools, np)
-	}
+	s.Pools = poolsOf(c)
 	for i, h := range c.Hosts {
 		places, err := placesOf(c, h)
 		if err != nil {
@@ -292,6 +268,7 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 		s.Hosts = append(s.Hosts, steering.Host{
 			Name: fqdn(h.Name), TTL: h.TTL, Pools: h.Pools, Places: places,
 			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp, Flatten: h.Flattened,
+			Load: uint64(h.Load),
 		})
 	}
 	addAliases(s, c)

@@ -17,27 +17,40 @@ func placesOf(c *config.Config, h config.Host) ([]steering.Place, error) {
 	var out []steering.Place
 	for _, p := range h.Places {
 		at := steering.Place{Name: p.Name, Countries: p.Countries, Pools: p.Pools}
-		texts := slices.Clone(p.Prefixes)
-		for _, l := range c.Geo.Lists {
-			if slices.Contains(p.Lists, l.Name) {
-				texts = append(texts, l.Prefixes...)
-			}
-		}
-		for _, text := range texts {
-			prefix, err := netip.ParsePrefix(text)
-			if err != nil {
-				return nil, fmt.Errorf("place %q: %w", p.Name, err)
-			}
-			at.Prefixes = append(at.Prefixes, prefix)
+		var err error
+		if at.Prefixes, err = prefixesOf(c, p.Prefixes, p.Lists); err != nil {
+			return nil, fmt.Errorf("place %q: %w", p.Name, err)
 		}
 		out = append(out, at)
 	}
 	return out, nil
 }
 
-// asksCountries reports whether any place goes by country. Only then is country data unpacked.
+// prefixesOf converts prefixes, and adds those of the lists that are named.
+func prefixesOf(c *config.Config, texts, lists []string) (out []netip.Prefix, err error) {
+	texts = slices.Clone(texts)
+	for _, l := range c.Geo.Lists {
+		if slices.Contains(lists, l.Name) {
+			texts = append(texts, l.Prefixes...)
+		}
+	}
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, prefix)
+	}
+	return out, nil
+}
+
+// asksCountries reports whether any place, allow or deny goes by country. Only then is country
+// data unpacked.
 func asksCountries(c *config.Config) bool {
-	return slices.ContainsFunc(c.Hosts, func(h config.Host) bool {
+	asks := func(a *config.Audience) bool { return a != nil && len(a.Countries) > 0 }
+	return slices.ContainsFunc(c.Backends, func(b config.Backend) bool {
+		return asks(b.Allow) || asks(b.Deny)
+	}) || slices.ContainsFunc(c.Hosts, func(h config.Host) bool {
 		return slices.ContainsFunc(h.Places, func(p config.Place) bool {
 			return len(p.Countries) > 0
 		})

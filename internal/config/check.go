@@ -20,6 +20,8 @@ type checker struct {
 	indices map[string]map[string]int
 	// facts holds what poolsOf has gathered, by place in the config's pools.
 	facts map[int]*poolFacts
+	// trees are the pools as trees.
+	trees *trees
 	// given is false when there is no file, so that nothing can be missing from it.
 	given bool
 }
@@ -32,6 +34,7 @@ func (c *checker) all() {
 	c.backends()
 	c.pools()
 	c.lists()
+	c.audiences()
 	c.hosts()
 	c.bindings()
 	c.loops()

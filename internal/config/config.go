@@ -458,8 +458,29 @@ type Backend struct {
 	HTTPS *HTTPS `koanf:"https"`
 	// Provider names whose API purges this backend; empty: nobody does.
 	Provider string `koanf:"provider"`
+	// Capacity is how many requests a second the backend can take, of all hosts together; 0: any
+	// number. It bounds the shares of hosts that have a load.
+	Capacity int `koanf:"capacity" min:"0" max:"1000000000000"`
+	// Cost is what a GB costs there, for pools that choose by cost, in whatever currency all
+	// costs are given in: a number of at most six decimals, such as 0.02.
+	Cost Price `koanf:"cost" min:"0" max:"1000000"`
+	// Allow are the only clients that the backend may answer, whatever fails and whatever is
+	// pinned; nil: all.
+	Allow *Audience `koanf:"allow"`
+	// Deny are clients that the backend must not answer, those of allow among them; nil: none.
+	Deny *Audience `koanf:"deny"`
 	// Probe says how the backend's health is measured.
 	Probe Probe `koanf:"probe"`
+}
+
+// Audience is clients by where they are.
+type Audience struct {
+	// Countries are two-letter codes (ISO 3166-1); whose country is known only from data.
+	Countries []string `koanf:"countries" syntax:"country"`
+	// Prefixes are networks that belong to it, wherever the country data puts them.
+	Prefixes []string `koanf:"prefixes" syntax:"prefix"`
+	// Lists are names of geo.lists, whose prefixes belong to it as well.
+	Lists []string `koanf:"lists"`
 }
 
 // The values of HTTPS.Hints.
@@ -534,18 +555,42 @@ type Expect struct {
 	Headers []Header `koanf:"headers"`
 }
 
-// Pool holds backends that are used together, by weight.
+// The values of Pool.Choose.
+const (
+	ChooseWeight   = "weight"
+	ChooseFailover = "failover"
+	ChooseLatency  = "latency"
+	ChooseCost     = "cost"
+)
+
+// Pool holds backends that are used together, or pools of them.
 type Pool struct {
 	// Name is unique among pools.
 	Name string `koanf:"name" required:"yes" syntax:"name"`
-	// Members are the pool's backends, each at most once.
+	// Choose says which of the members that can answer do: all (weight), the first (failover),
+	// those about as fast as the fastest (latency) or about as cheap as the cheapest (cost). They
+	// divide what there is by weight.
+	Choose string `koanf:"choose" oneof:"weight failover latency cost"`
+	// Within is what "about as" allows: the larger of percent and span.
+	Within Within `koanf:"within"`
+	// Members are the pool's backends and the pools in it, each at most once.
 	Members []Member `koanf:"members" required:"yes"`
 }
 
-// Member is a backend's place in a pool.
+// Within is how far from the best a member of a pool may be and still answer.
+type Within struct {
+	// Percent is a part of the best member's latency or cost.
+	Percent int `koanf:"percent" min:"0" max:"1000"`
+	// Span is a time, for pools that choose by latency.
+	Span time.Duration `koanf:"span" min:"0s" max:"1m"`
+}
+
+// Member is a place in a pool: that of a backend, or that of a pool which divides its part.
 type Member struct {
-	// Backend names one of backends.
-	Backend string `koanf:"backend" required:"yes"`
+	// Backend names one of backends; this or pool is required.
+	Backend string `koanf:"backend"`
+	// Pool names one of pools, other than those that hold this one.
+	Pool string `koanf:"pool"`
 	// Weight is relative to the other members'; 0 drains.
 	Weight int `koanf:"weight" min:"0" max:"1000000"`
 }
@@ -580,6 +625,9 @@ type Host struct {
 	Flatten string `koanf:"flatten" oneof:"auto always never"`
 	// Ramp is how long a backend that comes back takes to its full share; 0s: at once.
 	Ramp time.Duration `koanf:"ramp" min:"0s" max:"1h"`
+	// Load is how many requests a second the host gets at most, as far as you know; with it the
+	// capacities of backends bound its shares. 0: not known.
+	Load int `koanf:"load" min:"0" max:"1000000000000"`
 	// Places give clients of some countries or networks pools of their own: the first place
 	// with a prefix that holds the client, else the first that lists its country. Other clients
 	// get the host's pools.
@@ -610,7 +658,7 @@ type Geo struct {
 	// again when it changes: lines of first address, last address and country, or what the
 	// generator in steering/geo/gen makes; empty: the built-in data.
 	Country string `koanf:"country" syntax:"file"`
-	// Lists are prefixes under a name, for places of several hosts.
+	// Lists are prefixes under a name, for places and backends.
 	Lists []PrefixList `koanf:"lists"`
 }
 

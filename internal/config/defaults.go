@@ -83,6 +83,7 @@ func defaults() []defaultValue {
 		{"backends[].probe.kind", ProbeHTTP},
 		{"backends[].probe.method", "GET"},
 
+		{"pools[].choose", ChooseWeight},
 		{"pools[].members[].weight", "1"},
 
 		{"hosts[].ttl", "20s"},

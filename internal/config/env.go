@@ -205,7 +205,7 @@ func (l *loader) outside(s *schema, value any) (any, *complaint) {
 			return nil, complain("must be %s, not a list", wanted(s))
 		}
 		return parseAll(s, v)
-	case bool, int, time.Duration, Bytes:
+	case bool, int, time.Duration, Bytes, Price:
 		return parseOutside(s, fmt.Sprint(v))
 	}
 	return nil, complain("must be %s, not a %T", wanted(s), value)

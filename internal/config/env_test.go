@@ -98,7 +98,7 @@ func TestVariablesAndFlagsHaveTheTypeOfTheirKey(t *testing.T) {
 		cfg.Purge.Deadline, cfg.Edge.Memory, cfg.Pools[0].Members, cfg.Backends[2].Addresses,
 		cfg.Backends[2].Probe.Rise, cfg.Roles, cfg.Hosts[0].TTL, cfg.Hosts[0].Ramp,
 		cfg.Zones[0].NS, cfg.Log.Level, cfg.Store.Redis.Address, cfg.Store.Redis.Prefix)
-	want := "[127.0.0.1:5301 [::1]:5301] 5 7 true 2h0m0s 1GiB [{a 70} {b 0}] " +
+	want := "[127.0.0.1:5301 [::1]:5301] 5 7 true 2h0m0s 1GiB [{a  70} {b  0}] " +
 		"[192.0.2.3 2001:db8::3] 5 [dns probe] 40s 0s [ns1.example.net ns9.example.org] debug" +
 		" 192.0.2.9:6379 pointsman/\n"
 	if diff := cmp.Diff(want, got); diff != "" {

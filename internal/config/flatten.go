@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"time"
 )
 
@@ -49,15 +50,7 @@ func (r *Record) IsAlias() bool { return r.Type == typeAlias }
 // pool with addresses, resolvers that have cached a CNAME go on to use it for all types, so that
 // shares come out wrong.
 func (c *checker) flatten(at string, h *Host) {
-	cname, mixed := "", ""
-	for _, p := range c.poolsOf(h) {
-		if cname == "" {
-			cname = p.cname
-		}
-		if mixed == "" && p.cname != "" && p.address != "" {
-			mixed = p.name
-		}
-	}
+	cname, mixed := c.answers(h)
 	apex := c.isZone(h.Name)
 	if cname == "" {
 		return
@@ -72,11 +65,11 @@ func (c *checker) flatten(at string, h *Host) {
 		c.mistake(at+".flatten", "%s is a zone itself, where no CNAME may stand, and backend %s has "+
 			"one: leave flatten out, or use addresses", shown(h.Name), shown(cname))
 	case h.Flatten == FlattenNever && mixed != "":
-		c.mistake(at+".flatten", "pool %s mixes CNAME and address backends: a resolver that has "+
+		c.mistake(at+".flatten", "%s CNAME and address backends: a resolver that has "+
 			"cached the CNAME keeps all types of query on it, so the weights come out wrong; leave "+
-			"flatten out, or part the pool", shown(mixed))
+			"flatten out, or part the pool", mixed)
 	case h.Flatten == FlattenAuto && mixed != "" && !apex:
-		c.warn(at+".pools", "pool %s mixes CNAME and address backends, so that the host answers "+
+		c.warn(at+".pools", "%s CNAME and address backends, so that the host answers "+
 			"with the addresses behind the CNAMEs, as this node's resolvers see them: say flatten: "+
 			"always if that is meant, or part the pool", mixed)
 	}
@@ -96,6 +89,23 @@ func (c *checker) signedHere(path, name string) {
 	}
 }
 
+// answers returns a backend of the host that has a CNAME, and in words what makes it answer with
+// CNAMEs and addresses at the same time; empty when there is none, and when nothing does.
+func (c *checker) answers(h *Host) (cname, mixed string) {
+	address, bounded := "", ""
+	for _, p := range c.poolsOf(h) {
+		cname, address = cmp.Or(cname, p.cname), cmp.Or(address, p.address)
+		bounded = cmp.Or(bounded, p.bounded)
+		if mixed == "" && p.mixed != "" {
+			mixed = "pool " + p.mixed + " mixes"
+		}
+	}
+	if mixed == "" && h.Load > 0 && bounded != "" && cname != "" && address != "" {
+		mixed = "what is above the capacity of backend " + bounded + " goes to the next pool, and mixes"
+	}
+	return cname, mixed
+}
+
 func (c *checker) isZone(name string) bool {
 	for i := range c.cfg.Zones {
 		if c.cfg.Zones[i].Name == name && name != "" {
@@ -108,17 +118,20 @@ func (c *checker) isZone(name string) bool {
 // bindings reports HTTPS records of CNAME backends that no flattened host has.
 func (c *checker) bindings() {
 	flat := map[string]bool{}
-	pools := map[string]bool{}
+	seen := map[*poolFacts]bool{}
 	for i := range c.cfg.Hosts {
-		if h := &c.cfg.Hosts[i]; h.Flattened {
-			for _, p := range h.allPools() {
-				pools[p] = true
-			}
+		h := &c.cfg.Hosts[i]
+		if !h.Flattened {
+			continue
 		}
-	}
-	for _, p := range c.cfg.Pools {
-		for _, m := range p.Members {
-			flat[m.Backend] = flat[m.Backend] || pools[p.Name]
+		for _, p := range c.poolsOf(h) {
+			if seen[p] {
+				continue
+			}
+			seen[p] = true
+			for _, l := range p.leaves {
+				flat[c.cfg.Backends[l.backend].Name] = true
+			}
 		}
 	}
 	for i := range c.cfg.Backends {

@@ -10,23 +10,11 @@ import (
 func (c *checker) pools() {
 	pools := c.cfg.Pools
 	c.unique("pools", "name", len(pools), func(i int) string { return pools[i].Name })
-	backends := c.index("backends")
-	for i, p := range pools {
-		at := element("pools", i) + ".members"
-		seen := map[string]int{}
-		for j, m := range p.Members {
-			path := element(at, j) + ".backend"
-			if !c.refer(path, "backends", m.Backend, backends) {
-				continue
-			}
-			if first, twice := seen[m.Backend]; twice {
-				c.mistake(path, "%s is a member already, %s: add the weights",
-					shown(m.Backend), element(at, first))
-				continue
-			}
-			seen[m.Backend] = j
-		}
+	for i := range pools {
+		c.members(element("pools", i)+".members", pools[i].Members)
+		c.within(element("pools", i)+".within", &pools[i])
 	}
+	c.nesting()
 }
 
 // hosts checks the steered names.
@@ -81,12 +69,15 @@ func (c *checker) inZone(path, host string) {
 // gathered once: the work stays in proportion to the file.
 type poolFacts struct {
 	name    string
-	members int           // whose backend exists
-	usable  int           // those with a weight
+	leaves  []leaf        // its backends, those of the pools in it included
+	members int           // how many those are
+	usable  int           // those with a weight, as far up as the pool
 	own     int           // usable ones that no commercial CDN runs
 	slowest time.Duration // the longest probing interval
 	cname   string        // a backend with a CNAME; empty when there is none
 	address string        // one with addresses; likewise
+	mixed   string        // the pool in it that answers with both at a time; likewise
+	bounded string        // a backend with a capacity; likewise
 	links   []link        // where CNAMEs lead
 }
 
@@ -103,23 +94,23 @@ func (c *checker) factsOf(pools []string) []*poolFacts {
 			continue
 		}
 		if c.facts[i] == nil {
-			c.facts[i] = c.gather(&c.cfg.Pools[i])
+			c.facts[i] = c.gather(i)
 		}
 		facts = append(facts, c.facts[i])
 	}
 	return facts
 }
 
-func (c *checker) gather(p *Pool) *poolFacts {
-	backends, providers := c.index("backends"), c.index("providers")
-	f := &poolFacts{name: p.Name}
-	for _, m := range p.Members {
-		i, ok := backends[m.Backend]
-		if !ok {
-			continue
-		}
+func (c *checker) gather(pool int) *poolFacts {
+	providers := c.index("providers")
+	f := &poolFacts{name: c.cfg.Pools[pool].Name, leaves: c.leaves(pool)}
+	for _, l := range f.leaves {
+		i := l.backend
 		b := &c.cfg.Backends[i]
 		f.members++
+		if b.Capacity > 0 {
+			f.bounded = cmp.Or(f.bounded, b.Name)
+		}
 		f.slowest = max(f.slowest, b.Probe.Interval)
 		if b.CNAME != "" {
 			f.cname = cmp.Or(f.cname, b.Name)
@@ -127,7 +118,7 @@ func (c *checker) gather(p *Pool) *poolFacts {
 		} else {
 			f.address = cmp.Or(f.address, b.Name)
 		}
-		if m.Weight == 0 {
+		if !l.usable {
 			continue
 		}
 		f.usable++
@@ -136,6 +127,7 @@ func (c *checker) gather(p *Pool) *poolFacts {
 			f.own++
 		}
 	}
+	f.mixed = c.mixed(pool)
 	return f
 }
 

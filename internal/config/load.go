@@ -30,7 +30,7 @@ type Options struct {
 	// command line's own; they are passed over.
 	Reserved []string
 	// Overrides are flags: values by key path, as in admin.listen or dns.listen[0]. A value
-	// is a string as in the file, or a bool, int, time.Duration, Bytes or []string.
+	// is a string as in the file, or a bool, int, time.Duration, Bytes, Price or []string.
 	Overrides map[string]any
 }
 
@@ -90,6 +90,7 @@ func (l *loader) load() *Config {
 	c := &checker{
 		cfg: &cfg, src: l.src, report: l.report, bad: l.bad, tainted: taint(l.bad),
 		indices: map[string]map[string]int{}, facts: map[int]*poolFacts{},
+		trees: newTrees(),
 		given: l.opts.Path != "" || l.opts.Data != nil,
 	}
 	c.require(merged, l.schema, "")

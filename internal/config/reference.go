@@ -75,6 +75,8 @@ func typeName(s *schema) string {
 		return "duration"
 	case size:
 		return "size"
+	case price:
+		return "price"
 	}
 	return "text"
 }

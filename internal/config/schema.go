@@ -17,13 +17,14 @@ const (
 	number
 	duration
 	size
+	price
 )
 
 // schema is the shape of a section, list or value, read from the structs and their tags:
 //
 //	koanf     the key; "-" for fields that Load computes
 //	required  the key must be given and not be empty
-//	min, max  inclusive bounds of a number, duration or size, written as in the file; they
+//	min, max  inclusive bounds of a number, duration, size or price, written as in the file; they
 //	          and the next three hold for a list's elements
 //	step      what a duration must be a multiple of
 //	oneof     the words to choose from, separated by blanks
@@ -114,6 +115,8 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *schema {
 		s.kind = duration
 	case t == reflect.TypeFor[Bytes]():
 		s.kind = size
+	case t == reflect.TypeFor[Price]():
+		s.kind = price
 	case t.Kind() == reflect.Slice:
 		s.kind = list
 		s.elem = schemaOf(t.Elem(), tag)

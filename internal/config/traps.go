@@ -11,6 +11,7 @@ import (
 // traps warns of configurations that work and that people come to regret.
 func (c *checker) traps() {
 	c.poolTraps()
+	c.policyTraps()
 	c.hostTraps()
 	c.probeTraps()
 	c.zoneTraps()
@@ -20,12 +21,13 @@ func (c *checker) traps() {
 }
 
 func (c *checker) poolTraps() {
-	backends := c.index("backends")
+	backends, pools := c.index("backends"), c.index("pools")
 	for i, p := range c.cfg.Pools {
 		at := element("pools", i)
 		var weight, known int
 		for _, m := range p.Members {
-			if _, ok := backends[m.Backend]; ok {
+			_, ok := backends[m.Backend]
+			if _, within := pools[m.Pool]; ok || within {
 				known++
 				weight += m.Weight
 			}
@@ -165,7 +167,7 @@ func (c *checker) unused() {
 	used := map[string]bool{}
 	for i := range c.cfg.Hosts {
 		for _, p := range c.cfg.Hosts[i].allPools() {
-			used["pools "+p] = true
+			c.reach(p, used)
 		}
 		for _, p := range c.cfg.Hosts[i].Places {
 			for _, l := range p.Lists {
@@ -173,6 +175,11 @@ func (c *checker) unused() {
 			}
 		}
 	}
+	c.eachAudience(func(_ string, a *Audience) {
+		for _, l := range a.Lists {
+			used["geo.lists "+l] = true
+		}
+	})
 	for _, p := range c.cfg.Pools {
 		for _, m := range p.Members {
 			used["backends "+m.Backend] = true
@@ -190,7 +197,7 @@ func (c *checker) unused() {
 		say("pools", i, c.cfg.Pools[i].Name, "host")
 	}
 	for i := range c.cfg.Geo.Lists {
-		say("geo.lists", i, c.cfg.Geo.Lists[i].Name, "place")
+		say("geo.lists", i, c.cfg.Geo.Lists[i].Name, "place or backend")
 	}
 	for i := range c.cfg.Backends {
 		say("backends", i, c.cfg.Backends[i].Name, "pool")

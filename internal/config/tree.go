@@ -152,6 +152,10 @@ func mistyped(n *yaml.Node, s *schema) *complaint {
 		if quoted(n) {
 			return complain("must be a whole number, not text: take the quotes away")
 		}
+	case price:
+		if quoted(n) {
+			return complain("must be a number, not text: take the quotes away")
+		}
 	case boolean:
 		if quoted(n) {
 			return complain("must be true or false, not text: take the quotes away")
@@ -302,6 +306,8 @@ func wanted(s *schema) string {
 		return "a duration such as 20s"
 	case size:
 		return "a size such as 256MiB"
+	case price:
+		return "a number such as 0.02"
 	}
 	return "text"
 }

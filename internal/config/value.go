@@ -32,7 +32,7 @@ func shown(s string) string {
 }
 
 // parse reads one value as the schema's type and checks choice, bounds and syntax. The result
-// is a string, bool, int, time.Duration or Bytes, normalised.
+// is a string, bool, int, time.Duration, Bytes or Price, normalised.
 func parse(s *schema, raw string) (any, *complaint) {
 	switch s.kind {
 	case boolean:
@@ -46,6 +46,8 @@ func parse(s *schema, raw string) (any, *complaint) {
 		return bounded(s, raw, parseDuration)
 	case size:
 		return bounded(s, raw, parseSize)
+	case price:
+		return bounded(s, raw, parsePrice)
 	case text:
 		return parseText(s, raw)
 	}
@@ -109,7 +111,7 @@ func parseSize(raw string) (Bytes, *complaint) {
 
 // bounded reads a value and checks it against the schema's min, max and step, which are read
 // the same way.
-func bounded[T int | time.Duration | Bytes](
+func bounded[T int | time.Duration | Bytes | Price](
 	s *schema, raw string, read func(string) (T, *complaint),
 ) (any, *complaint) {
 	v, c := read(raw)
