@@ -46,11 +46,13 @@ func (f folder) load(now time.Time) (found, error) {
 	if err == nil && len(s.Keys) == 0 {
 		err = errors.New("it names no key")
 	}
-	switch {
+	switch lost := f.halves(keys); {
+	case err != nil && lost != nil:
+		return found{}, lost
 	case err != nil && len(keys) == 0:
-		return found{}, errors.Join(f.halves(keys), fmt.Errorf("reading the state of keys %s: %w; "+
-			"there is no key beside it: restore the folder from a copy, or, if the parent has no DS "+
-			"records of the zone, remove the file for new keys", path, err))
+		return found{}, fmt.Errorf("reading the state of keys %s: %w; there is no key beside it: "+
+			"restore the folder from a copy, or, if the parent has no DS records of the zone, remove "+
+			"the file for new keys", path, err)
 	case err != nil:
 		return found{state: adopt(keys, now), keys: keys, broken: err}, nil
 	}
@@ -147,8 +149,8 @@ func Check(cfg Config) (warning string, err error) {
 		return "", err
 	}
 	if found.broken != nil {
-		warning = fmt.Sprintf("%s can't be read (%v): a start sets it aside, and all %d keys of the "+
-			"folder sign", filepath.Join(s.folder.dir, stateFile), found.broken, len(found.keys))
+		warning = fmt.Sprintf("%s can't be read (%v): a start sets it aside, and every key in the "+
+			"folder signs", filepath.Join(s.folder.dir, stateFile), found.broken)
 	}
 	return warning, nil
 }
