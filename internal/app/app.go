@@ -79,6 +79,7 @@ type App struct {
 	// the signatures that it needs; republished tells that something was published.
 	unpublished atomic.Bool
 	republished chan struct{}
+	keyFaults   atomic.Pointer[[]string] // of signers, as the status tells them
 
 	received received
 	keys     tsig.Ring

@@ -49,6 +49,11 @@ func Check(o Options) (Checked, error) {
 	if warning != "" {
 		found.Warnings = append(found.Warnings, report.Source.Finding("state_dir", warning))
 	}
+	weak, err := checkKeys(c, report)
+	found.Warnings = append(found.Warnings, weak...)
+	if err != nil {
+		return found, err
+	}
 	if found.Notes, err = o.checkUser(c, report); err != nil {
 		return found, err
 	}

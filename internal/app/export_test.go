@@ -19,3 +19,6 @@ func (a *App) Stages() (out [][]string) {
 	}
 	return out
 }
+
+// Reopen tries keys again that could not be opened, as happens each minute.
+func (a *App) Reopen() { a.reopen() }

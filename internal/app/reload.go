@@ -269,6 +269,8 @@ func (a *App) watchConfig(ctx context.Context) error {
 		<-quiet.C
 	}
 	defer quiet.Stop()
+	retry := time.NewTicker(reopenEvery)
+	defer retry.Stop()
 	last := a.stamps()
 	for {
 		select {
@@ -282,6 +284,8 @@ func (a *App) watchConfig(ctx context.Context) error {
 				last = a.stamps()
 				_, _ = a.Reload(ctx)
 			}
+		case <-retry.C:
+			a.reopen()
 		case _, ok := <-changes:
 			if !ok {
 				changes, faults = nil, nil // the watcher gave up; SIGHUP remains

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"reflect"
 
 	"pointsman/internal/config"
@@ -23,6 +22,8 @@ type zoneSigner struct {
 		Forget()
 	}
 	node *publish.Node // the signer of a zone whose signatures go through the store; else nil
+	// fault says why the zone's keys could not be opened; nil: they were.
+	fault error
 }
 
 // nodes are those of zones whose signatures go through the store.
@@ -50,12 +51,9 @@ func (a *App) signZones(c *config.Config, in *inputs, p *parts) ([]*dnsserver.Zo
 		if d == nil {
 			continue
 		}
-		zs, ok := a.signers[z.Name()]
-		if !ok || !reflect.DeepEqual(zs.config, *d) {
-			var err error
-			if zs, err = a.openSigner(c, p, z.Name(), d); err != nil {
-				return nil, nil, fmt.Errorf("zones[%d].dnssec: %w", i, err)
-			}
+		zs, err := a.signerOf(c, p, z.Name(), d)
+		if err != nil {
+			return nil, nil, fmt.Errorf("zones[%d].dnssec: %w", i, err)
 		}
 		next[z.Name()] = zs
 		signed, mistakes := z.SignedBy(zs.signer)
@@ -68,21 +66,51 @@ func (a *App) signZones(c *config.Config, in *inputs, p *parts) ([]*dnsserver.Zo
 	return zones, next, nil
 }
 
+// signerOf returns the signer of a zone: the one that it has had if its dnssec is as it was.
+func (a *App) signerOf(c *config.Config, p *parts, zone string, d *config.DNSSEC) (
+	zoneSigner, error,
+) {
+	if a.loaded.Load() == nil {
+		return a.startSigner(c, p, zone, d)
+	}
+	had, ok := a.signers[zone]
+	same := ok && reflect.DeepEqual(had.config, *d)
+	if same && had.fault == nil {
+		return had, nil
+	}
+	zs, err := a.openSigner(c, p, zone, d)
+	if same && err != nil { // no worse than before
+		had.fault = err
+		if had.node == nil {
+			had.signer = &unopened{err}
+		}
+		return had, nil
+	}
+	return zs, err
+}
+
 func (a *App) openSigner(c *config.Config, p *parts, zone string, d *config.DNSSEC) (
 	zoneSigner, error,
 ) {
-	zs := zoneSigner{config: *d}
-	var signer *dnssec.Signer
-	if d.Mode != config.SignKeyless {
-		var err error
-		if signer, err = a.openKeys(c, zone, d); err != nil {
-			return zs, err
-		}
-		zs.signer = signer
+	if d.Mode == config.SignKeyless {
+		return a.joinSigner(c, p, zone, d, nil), nil
+	}
+	signer, err := a.openKeys(c, zone, d)
+	if err != nil {
+		return zoneSigner{}, err
 	}
 	if d.Mode == config.SignLocal {
-		return zs, nil
+		return zoneSigner{config: *d, signer: signer}, nil
 	}
+	return a.joinSigner(c, p, zone, d, signer), nil
+}
+
+// joinSigner makes the signer of a zone whose signatures go through the store; without keys when
+// signer is nil.
+func (a *App) joinSigner(c *config.Config, p *parts, zone string, d *config.DNSSEC,
+	signer *dnssec.Signer,
+) zoneSigner {
+	zs := zoneSigner{config: *d}
 	fc := dnssec.FollowerConfig{Zone: zone, Refresh: d.Refresh, Logger: a.log,
 		Metrics: a.signing}
 	if len(d.Parent) > 0 {
@@ -98,17 +126,13 @@ func (a *App) openSigner(c *config.Config, p *parts, zone string, d *config.DNSS
 	p.board.Own(zs.node)
 	zs.node.Load(context.Background()) // its calls are bounded in time
 	zs.signer = zs.node
-	return zs, nil
+	return zs
 }
 
 // openKeys opens the keys of a zone, and tells what the parent shall have.
 func (a *App) openKeys(c *config.Config, zone string, d *config.DNSSEC) (*dnssec.Signer, error) {
-	folder := d.KeyDir
-	if folder == "" {
-		folder = filepath.Join(c.StateDir, "dnssec")
-	}
-	sc := dnssec.Config{Zone: zone, Policy: policyOf(d), Folder: folder, Logger: a.log,
-		Metrics: a.signing, Publishes: d.Mode == config.SignForAll}
+	sc := keysConfig(c, zone, d)
+	sc.Logger, sc.Metrics = a.log, a.signing
 	if len(d.Parent) > 0 {
 		sc.Parent = dnssec.Ask(d.Parent)
 	}
@@ -148,6 +172,7 @@ func (a *App) keepSigners(next signers) {
 	}
 	a.signers = next
 	a.parts.board.Set(next.nodes())
+	a.tellFaults()
 }
 
 // policyOf converts how a zone is signed.

@@ -114,37 +114,6 @@ func TestASignedZoneStaysSignedOverReloadsAndRestarts(t *testing.T) {
 	}
 }
 
-func TestKeysThatOthersMayReadStopAStartAndAReload(t *testing.T) {
-	s := newSite(t)
-	unsigned := s.config
-	s.config = s.with("    ns: [ns1]\n", "    ns: [ns1]\n    dnssec: {key_dir: keys}\n")
-	s.write(s.config)
-	n := s.start()
-	if err := n.stop(); err != nil {
-		t.Fatal(err)
-	}
-	files := privates(t, filepath.Join(s.dir, "keys"))
-	if len(files) != 1 {
-		t.Fatalf("keys: %v", files)
-	}
-	if err := os.Chmod(files[0], 0o640); err != nil {
-		t.Fatal(err)
-	}
-	_, err := app.New(t.Context(), s.options())
-	if err == nil || !strings.Contains(err.Error(), "make it 0600") {
-		t.Errorf("started: %v", err)
-	}
-	s.write(unsigned)
-	n = s.start()
-	s.write(s.config)
-	if _, err := n.Reload(t.Context()); err == nil {
-		t.Error("reloaded")
-	}
-	if got := n.ask("www.example.test."); len(got) != 1 || got[0] != "192.0.2.80" {
-		t.Errorf("after a refused reload: %v", got)
-	}
-}
-
 func TestCheckMakesNoKeysAndFindsRecordsOfTheSigner(t *testing.T) {
 	s := newSite(t)
 	s.write(s.with("    ns: [ns1]\n", "    ns: [ns1]\n    dnssec: {}\n"))

@@ -105,6 +105,7 @@ func (a *App) info() admin.Info {
 	}
 	in.ConfigHash, in.ConfigLoaded, in.Warnings = l.hash, l.at, l.warnings
 	in.Warnings = append(slices.Clip(in.Warnings), a.parts.ailing()...)
+	in.Warnings = append(in.Warnings, a.unsigned()...)
 	for _, r := range l.config.Roles {
 		in.Roles = append(in.Roles, string(r))
 	}

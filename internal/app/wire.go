@@ -222,6 +222,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 	}
 	a.signers = signers
 	p.board.Set(signers.nodes())
+	a.tellFaults()
 	if c.HasRole(config.RoleDNS) {
 		table := p.engine.Table
 		if !in.steers() {

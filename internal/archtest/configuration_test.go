@@ -23,6 +23,7 @@ zones:
   - name: example.test
     ns: [ns1.example.test]
     records: [{name: ns1, type: A, data: 192.0.2.53}]
+    dnssec: {key_dir: /k}
 backends:
   - name: one
     addresses: [192.0.2.1]
@@ -39,6 +40,10 @@ providers: [{name: e, kind: edge, nodes: ["http://127.0.0.1:8053"]}]
 edge: {sites: [{hosts: [cdn.example.test], origin: "http://192.0.2.1"}]}
 admin: {tokens: [{name: ci, token_env: CI_TOKEN, scopes: [read]}]}
 `
+
+// given are keys that stand in minimal without being required: one of several must be there.
+var given = []string{"tsig_keys[].secret_env", "hosts[].places[].countries",
+	"backends[].probe.url", "admin.tokens[].token_env"}
 
 // key is one line of the reference.
 type key struct{ path, kind, fallback, limits, about string }
@@ -59,6 +64,7 @@ func TestTheReferenceOfTheConfigurationIsTheCodes(t *testing.T) {
 	}
 	r := &reference{t: t, comments: comments(t), computed: map[string]string{
 		"node": "the host name", "vantage": "`node`", "zones[].soa.mbox": "`hostmaster` in the zone",
+		"zones[].dnssec.key_dir":    "`dnssec` in `state_dir`",
 		"hosts[].places[].name":     "its countries, as in `at-de`",
 		"backends[].probe.interval": "`probing.interval`",
 		"backends[].probe.timeout":  "`probing.timeout`",
@@ -308,14 +314,17 @@ func (r *reference) fallback(full string, f reflect.StructField, v reflect.Value
 		}
 		return "**required**"
 	}
+	if slices.Contains(given, full) {
+		return "–"
+	}
 	switch {
 	case v.Kind() == reflect.Slice:
 		var items []string
 		for i := range v.Len() {
 			items = append(items, fmt.Sprint(v.Index(i).Interface()))
 		}
-		if given := f.Tag.Get("required") != "" || f.Name == "Addresses" || f.Name == "Nodes" ||
-			f.Name == "NS"; given &&
+		if must := f.Tag.Get("required") != "" || f.Name == "Addresses" || f.Name == "Nodes" ||
+			f.Name == "NS"; must &&
 			full != "dns.listen" && full != "edge.listen" {
 			if f.Tag.Get("required") != "" {
 				return "**required**"
@@ -331,8 +340,7 @@ func (r *reference) fallback(full string, f reflect.StructField, v reflect.Value
 			return "–"
 		}
 		return "`" + short(v.Interface().(time.Duration)) + "`"
-	case v.Kind() == reflect.String && (v.String() == "" || slices.Contains(
-		[]string{"backends[].probe.url", "admin.tokens[].token_env"}, full)):
+	case v.Kind() == reflect.String && v.String() == "":
 		return "–"
 	}
 	return "`" + fmt.Sprint(v.Interface()) + "`"

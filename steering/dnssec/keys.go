@@ -29,8 +29,12 @@ type folder struct {
 	dir, zone string
 }
 
+func folderOf(dir, zone string) folder {
+	return folder{dir: filepath.Join(dir, url.PathEscape(strings.TrimSuffix(zone, "."))), zone: zone}
+}
+
 func openFolder(dir, zone string) (folder, error) {
-	f := folder{dir: filepath.Join(dir, url.PathEscape(strings.TrimSuffix(zone, "."))), zone: zone}
+	f := folderOf(dir, zone)
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return f, fmt.Errorf("making the folder of keys: %w", err)
 	}
@@ -38,37 +42,6 @@ func openFolder(dir, zone string) (folder, error) {
 }
 
 const stateFile = "state.json"
-
-// load reads the state and the keys that it names. Keys without a state, such as those of
-// another server, are adopted as keys in use since now.
-func (f folder) load(now time.Time) (State, map[uint16]*pair, error) {
-	var s State
-	keys, err := f.pairs()
-	if err != nil {
-		return s, nil, err
-	}
-	raw, err := os.ReadFile(filepath.Join(f.dir, stateFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return adopt(keys, now), keys, nil
-	case err != nil:
-		return s, nil, fmt.Errorf("reading the state of keys: %w", err)
-	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return s, nil, fmt.Errorf("reading the state of keys in %s: %w", f.dir, err)
-	}
-	named := make(map[uint16]*pair)
-	for _, k := range s.Keys {
-		if k.Phase == Wanted {
-			continue
-		}
-		if keys[k.Tag] == nil {
-			return s, nil, fmt.Errorf("key %d of %s is not in %s", k.Tag, f.zone, f.dir)
-		}
-		named[k.Tag] = keys[k.Tag]
-	}
-	return s, named, nil
-}
 
 // adopt makes the state of keys that were found without one.
 func adopt(keys map[uint16]*pair, now time.Time) State {
@@ -194,10 +167,14 @@ func (f folder) make(role Role, a Algorithm, taken map[uint16]*pair) (*pair, err
 		}
 		p := &pair{public: key, private: signer, tag: key.KeyTag()}
 		base := f.base(p)
-		if err := write(base+".key", []byte(key.String()+"\n"), 0o644); err != nil {
-			return nil, err
+		err = write(base+".key", []byte(key.String()+"\n"), 0o644)
+		if err == nil {
+			err = write(base+".private", []byte(key.PrivateKeyString(private)), 0o600)
 		}
-		return p, write(base+".private", []byte(key.PrivateKeyString(private)), 0o600)
+		if err != nil { // half a key must not look like one that was lost
+			return nil, errors.Join(err, f.undo(p))
+		}
+		return p, nil
 	}
 }
 
@@ -225,7 +202,7 @@ func (f folder) save(s State) error {
 func write(path string, content []byte, mode fs.FileMode) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("writing %s: %w", path, err)
+			err = fmt.Errorf("%w: writing %s: %w", errUnwritten, path, err)
 		}
 	}()
 	tmp := path + ".new"

@@ -46,9 +46,12 @@ type Signer struct {
 	watch   watch                 // over the first end
 	head    Head                  // of what was signed or published last
 	prior   map[signKey]Signature // what may be taken over
+	unsaved bool                  // the file of the state holds another one, or there is none
+	failing failing               // writes of keys
 }
 
-// New opens a zone's keys, and makes them if there are none.
+// New opens a zone's keys, and makes them if there are none. It writes only what has changed; with
+// keys that were read the zone is signed also where the disk takes no writes.
 func New(cfg Config) (*Signer, error) {
 	var err error
 	if cfg.Policy, err = cfg.Policy.complete(); err != nil {
@@ -70,14 +73,20 @@ func New(cfg Config) (*Signer, error) {
 	if s.folder, err = openFolder(cfg.Folder, cfg.Zone); err != nil {
 		return nil, err
 	}
-	if s.state, s.keys, err = s.folder.load(cfg.Now()); err != nil {
+	found, err := s.folder.load(cfg.Now())
+	if err != nil {
 		return nil, err
 	}
+	s.state, s.keys, s.unsaved = found.state, found.keys, !found.saved
 	if err := s.fits(); err != nil {
 		return nil, err
 	}
+	if found.broken != nil {
+		s.folder.setAside(cfg.Now(), found.broken, s.log)
+	}
 	if len(s.state.Keys) > 0 {
-		return s, s.folder.save(s.state) // steps wait for the zone's TTLs
+		s.failing.tell(s.saved(), cfg.Now(), s.log)
+		return s, nil // steps wait for the zone's TTLs
 	}
 	_, err = s.step(nil)
 	return s, err
@@ -123,7 +132,8 @@ func (s *Signer) DS() (*dns.DS, error) {
 }
 
 // Advance takes the keys' next step if it is time, and reports whether any changed: then the
-// zone must be signed again. It asks for the parent's DS records when they matter.
+// zone must be signed again. It asks for the parent's DS records when they matter. A step that
+// can't be written down is not taken: that is logged, at first and then each hour, and is no error.
 func (s *Signer) Advance(ctx context.Context) (changed bool, err error) {
 	delegated, err := s.delegated(ctx)
 	if err != nil {
@@ -133,7 +143,14 @@ func (s *Signer) Advance(ctx context.Context) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watch.again(s.cfg.Now())
-	return s.step(delegated)
+	if err = s.saved(); err == nil {
+		changed, err = s.step(delegated)
+	}
+	if err == nil || errors.Is(err, errUnwritten) {
+		s.failing.tell(err, s.cfg.Now(), s.log)
+		err = nil
+	}
+	return changed, err
 }
 
 // delegated returns the tags of those of our keys that the parent names. It asks only when a
@@ -186,6 +203,7 @@ func (s *Signer) step(delegated []uint16) (bool, error) {
 		made, err := s.folder.make(next.Keys[i].Role, p.Algorithm, keys)
 		if err != nil {
 			s.cfg.Metrics.failed(s.cfg.Zone)
+			s.discard(keys)
 			return false, err
 		}
 		keys[made.tag] = made
@@ -196,6 +214,9 @@ func (s *Signer) step(delegated []uint16) (bool, error) {
 	}
 	if err := s.folder.save(next); err != nil {
 		s.cfg.Metrics.failed(s.cfg.Zone)
+		if !s.folder.names(next) { // a rename may have gone through before the failure
+			s.discard(keys)
+		}
 		return false, err
 	}
 	s.changed(next)

@@ -2,6 +2,7 @@ package dnssec_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -252,7 +253,7 @@ func TestFilesThatAreNotRightAreRefused(t *testing.T) {
 			}
 			return os.Remove(f)
 		}, dnssec.Policy{}},
-		{"a lost key", "is not in", func(dir string) error {
+		{"a lost key", "is missing", func(dir string) error {
 			f, err := one("*.private")(dir)
 			if err != nil {
 				return err
@@ -277,7 +278,20 @@ func TestFilesThatAreNotRightAreRefused(t *testing.T) {
 		}, dnssec.Policy{}},
 		{"a broken private half", "can't be understood", replace("*.private", "Private-key-format",
 			"Private-key"), dnssec.Policy{}},
-		{"a broken state", "reading the state", replace("state.json", "{", "["), dnssec.Policy{}},
+		{"a broken state and a lost key", "no private half", func(dir string) error {
+			f, err := one("*.private")(dir)
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.Remove(f), os.Truncate(filepath.Join(dir, "state.json"), 0))
+		}, dnssec.Policy{}},
+		{"no state and a lost key", "no private half", func(dir string) error {
+			f, err := one("*.private")(dir)
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.Remove(f), os.Remove(filepath.Join(dir, "state.json")))
+		}, dnssec.Policy{}},
 		{"another algorithm", "change of algorithm", nil, dnssec.Policy{Algorithm: dnssec.Ed25519}},
 		{"other roles", "change of keys' roles", nil, dnssec.Policy{Split: true}},
 		{"an unknown algorithm", "not known", nil, dnssec.Policy{Algorithm: "rsa"}},

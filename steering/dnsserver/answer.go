@@ -108,7 +108,8 @@ func (a *answerer) resolve() bool {
 
 // step answers for one name. It returns the next name if that one is an alias.
 func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
-	if a.st.withheld[z.name] {
+	if a.st.withheld[z.name] != nil {
+		a.r.why = whyNotReady()
 		return "", false
 	}
 	f := a.stand(z, name, z.find(name, a.q.qtype, a.st))

@@ -1,9 +1,13 @@
 package dnsserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,6 +125,43 @@ func TestAReloadThatIsNotPublishedYetChangesNothing(t *testing.T) {
 	table.Store(steeredHosts(t, 3, 3, 7, ".old.invalid."))
 	if s.load(); s.current.Load().table != table.Load() {
 		t.Error("tables are not taken any more")
+	}
+}
+
+func TestAWithheldZoneIsToldOfAtOnceAndEveryTenMinutes(t *testing.T) {
+	signer := newAbsent(t)
+	var log bytes.Buffer
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	s, err := New(Config{Listen: []string{"127.0.0.1:0"}, Now: func() time.Time { return now },
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Zones:  []*Zone{mustZone(t, exampleConfig()).signedBy(signer)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	told := func() int { return strings.Count(log.String(), "zone answers SERVFAIL") }
+	if told() != 1 {
+		t.Errorf("at the start it was told of %d times:\n%s", told(), &log)
+	}
+	want := []Withheld{{"example.test.", dnssec.ErrUnpublished.Error()}}
+	if got := s.Withheld(); !slices.Equal(got, want) {
+		t.Errorf("withheld are %v", got)
+	}
+	for range 25 {
+		now = now.Add(time.Minute)
+		if err := s.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told() != 3 {
+		t.Errorf("in 25 minutes it was told of %d times", told())
+	}
+	signer.published.Store(true)
+	if err := s.resign(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Withheld(); len(got) != 0 || !strings.Contains(log.String(), "no longer answers") {
+		t.Errorf("withheld are %v:\n%s", got, &log)
 	}
 }
 

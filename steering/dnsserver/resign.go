@@ -63,6 +63,7 @@ func (s *Server) Resign(ctx context.Context) error { return s.resign(ctx, false)
 func (s *Server) resign(ctx context.Context, force bool) error {
 	s.signing.Lock() // signing can take seconds: s.mu stays free for queries meanwhile
 	defer s.signing.Unlock()
+	defer func() { s.tellWithheld(s.now(time.Now())) }()
 	zones := s.zones
 	var errs []error
 	for _, z := range zones {

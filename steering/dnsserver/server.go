@@ -147,8 +147,9 @@ type Server struct {
 	outgrew chan struct{}
 	awaited atomic.Pointer[steering.Table]
 	// signing comes before mu. It guards zones, those to be served.
-	signing sync.Mutex
-	zones   []*Zone
+	signing     sync.Mutex
+	zones       []*Zone
+	withholding map[string]time.Time // when that was last logged, by zone; guarded by signing
 	// unsigned is true while the zones could not be signed and others are served instead.
 	unsigned atomic.Bool
 }
@@ -318,6 +319,7 @@ func (s *Server) setZones(zones []*Zone) error {
 		s.remember(cur.zones, zones)
 	}
 	s.publish(next)
+	s.tellWithheld(s.now(time.Now()))
 	return nil
 }
 

@@ -75,7 +75,7 @@ func (st *state) sign(ctx context.Context, serves func(zone string) bool) error 
 		}
 		signed, err := z.signer.Sign(ctx, st.contents(z))
 		if errors.Is(err, dnssec.ErrUnpublished) && !serves(z.name) {
-			st.withhold(z.name)
+			st.withhold(z.name, err)
 			continue
 		}
 		if err != nil {
@@ -89,16 +89,9 @@ func (st *state) sign(ctx context.Context, serves func(zone string) bool) error 
 	return nil
 }
 
-func (st *state) withhold(zone string) {
-	if st.withheld == nil {
-		st.withheld = make(map[string]bool)
-	}
-	st.withheld[zone] = true
-}
-
 // serves reports whether a zone is answered for. It accepts a nil state.
 func (p *published) serves(zone string) bool {
-	return p != nil && p.state.zones[zone] != nil && !p.withheld[zone]
+	return p != nil && p.state.zones[zone] != nil && p.withheld[zone] == nil
 }
 
 func newSignedZone(z *Zone, signed *dnssec.Signed) *signedZone {

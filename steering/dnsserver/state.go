@@ -40,7 +40,7 @@ type state struct {
 	signed  map[string]*signedZone // by zone; those that aren't signed are missing
 	// withheld zones should be signed, and have no signatures yet: they are answered with
 	// SERVFAIL, since validating resolvers would take unsigned answers for forged ones.
-	withheld map[string]bool
+	withheld map[string]error // why, by zone
 }
 
 // steeredNames knows where steered names stand in the tree of names.
