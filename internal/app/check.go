@@ -52,6 +52,9 @@ func Check(o Options) (Checked, error) {
 	if found.Notes, err = o.checkUser(c, report); err != nil {
 		return found, err
 	}
+	lacking, unfetched := in.received.findings(c, report)
+	found.Warnings = append(found.Warnings, lacking...)
+	found.Notes = append(found.Notes, unfetched...)
 	if in.steers() {
 		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec,
 			Countries: in.geo.Locator})

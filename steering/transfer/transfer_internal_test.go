@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -317,6 +318,7 @@ type world struct {
 	mu      sync.Mutex // guards the rest
 	taken   []uint32
 	refuse  error
+	log     strings.Builder // read it behind synctest.Wait
 }
 
 func (w *world) serials() []uint32 {
@@ -330,14 +332,15 @@ func inWorld(t *testing.T, key *tsig.Key, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{primary: &primary{t: t}}
 		var err error
-		w.Secondary, err = New(Config{Dir: dir, dial: w.primary, Take: func(c *Copy) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.refuse == nil {
-				w.taken = append(w.taken, c.Serial)
-			}
-			return w.refuse
-		}})
+		w.Secondary, err = New(Config{Dir: dir, dial: w.primary,
+			Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Take: func(c *Copy) error {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.refuse == nil {
+					w.taken = append(w.taken, c.Serial)
+				}
+				return w.refuse
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -380,6 +383,34 @@ func TestAZoneFollowsItsPrimaryByTimersAndNotify(t *testing.T) {
 		time.Sleep(time.Hour)
 		if d := cmp.Diff([]uint32{1, 2, 3}, w.serials()); d != "" {
 			t.Errorf("after the refresh (-want +got):\n%s", d)
+		}
+	})
+}
+
+func TestAZoneWithoutACopySaysSoAgainAndAgain(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		if err := os.MkdirAll(w.cfg.Dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path(w.cfg.Dir, apex), []byte("rubbish"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		const line = "zone has no copy yet, it answers SERVFAIL except for steered names"
+		if n := strings.Count(w.log.String(), line); n != 1 {
+			t.Errorf("told %d times in the first minute:\n%s", n, &w.log)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := strings.Count(w.log.String(), line); n < 4 || n > 7 {
+			t.Errorf("told %d times in an hour", n)
+		}
+		if n := strings.Count(w.log.String(), "copy of a zone not read"); n != 1 {
+			t.Errorf("the damage was told %d times", n)
+		}
+		if strings.Contains(w.log.String(), "serves on") {
+			t.Errorf("something is said to serve on:\n%s", &w.log)
 		}
 	})
 }
