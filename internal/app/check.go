@@ -37,6 +37,7 @@ func Check(o Options) (Checked, error) {
 	if err != nil {
 		return found, err
 	}
+	found.Warnings = report.Warnings // those of zones are there now
 	if err := in.loadGeo(c, report); err != nil {
 		return found, err
 	}

@@ -93,7 +93,7 @@ func zoneOfCopy(c *config.Config, z config.Zone, got *transfer.Copy) (
 			"the steered names: sign it here (dnssec: {}), or fetch it from where it isn't signed")
 	}
 	data, shadowed := shadow(got.Data, steeredNames(c))
-	zone, mistakes := dnsserver.ParseZone(dnsserver.ZoneConfig{Name: got.Zone,
+	zone, mistakes := dnsserver.ParseZone(dnsserver.ZoneConfig{Name: got.Zone, Signed: z.DNSSEC != nil,
 		File: &dnsserver.ZoneFile{Name: "zone " + got.Zone, Data: data}})
 	if len(mistakes) == 0 {
 		return zone, shadowed, nil
