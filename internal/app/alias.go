@@ -138,6 +138,22 @@ func onlyFlattened(s *steering.Spec) map[string]bool {
 	return only
 }
 
+// unresolved says which names have no addresses yet.
+func (p *parts) unresolved() []string {
+	g := p.given.Load()
+	if g == nil {
+		return nil
+	}
+	var out []string
+	known := p.alias.Snapshot()
+	for _, target := range g.targets {
+		if _, ok := known[target]; !ok {
+			out = append(out, "name "+target+" was never resolved: what needs it answers SERVFAIL")
+		}
+	}
+	return out
+}
+
 // addressesOf returns what clients are given for a name, for the prober to measure; nil when
 // they are given the name itself, or when it isn't resolved yet.
 func (p *parts) addressesOf(host string) []netip.Addr {

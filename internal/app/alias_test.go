@@ -86,6 +86,18 @@ func port(t *testing.T, text string) string {
 	return u.Port()
 }
 
+func TestTheStatusWarnsOfNamesThatWereNeverResolved(t *testing.T) {
+	s, r := flattened(t)
+	r.mu.Lock()
+	r.dead = true
+	r.mu.Unlock()
+	n := s.start()
+	const want = "name static.cdn.invalid. was never resolved: what needs it answers SERVFAIL"
+	if got := n.status().Warnings; !slices.Contains(got, want) {
+		t.Errorf("the status warns of %v", got)
+	}
+}
+
 func TestAnApexIsSteeredByTheAddressesBehindNames(t *testing.T) {
 	s, r := flattened(t)
 	n := s.start()

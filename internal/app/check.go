@@ -37,6 +37,7 @@ func Check(o Options) (Checked, error) {
 	if err != nil {
 		return found, err
 	}
+	found.Warnings = report.Warnings // those of zones are there now
 	if err := in.loadGeo(c, report); err != nil {
 		return found, err
 	}
@@ -57,6 +58,9 @@ func Check(o Options) (Checked, error) {
 	if found.Notes, err = o.checkUser(c, report); err != nil {
 		return found, err
 	}
+	lacking, unfetched := in.received.findings(c, report)
+	found.Warnings = append(found.Warnings, lacking...)
+	found.Notes = append(found.Notes, unfetched...)
 	if in.steers() {
 		_, err := steering.Compile(steering.Inputs{Version: 1, Now: time.Now(), Spec: in.spec,
 			Countries: in.geo.Locator})

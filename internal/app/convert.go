@@ -32,6 +32,7 @@ type inputs struct {
 	zones     []*dnsserver.Zone
 	keys      tsig.Ring
 	received  received
+	serials   []config.Finding // warnings of serial numbers, which are in the report too
 	targets   []probes.Target
 	backends  []string
 	rules     map[string]health.Rules
@@ -60,7 +61,6 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 	in.keys, wrong = keysOf(c)
 	bad = append(bad, wrong...)
 	bad = append(bad, hostMistakes(c, in.zones)...)
-	bad = append(bad, signedMistakes(c, in.zones)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)
@@ -83,6 +83,8 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 		return nil, errors.Join(ErrConfig, err)
 	}
 	in.backends, in.rules = rulesOf(c)
+	delegations, serials := zoneTraps(c, r.Source, in.zones, from)
+	r.Warnings, in.serials = append(append(r.Warnings, delegations...), serials...), serials
 	var refused []pathMistake
 	in.purges, refused = purgesOf(c)
 	if bad = append(bad, refused...); len(bad) > 0 {

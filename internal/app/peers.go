@@ -41,7 +41,7 @@ func keysOf(c *config.Config) (tsig.Ring, []pathMistake) {
 // wirePeers builds what exchanges zones with other servers.
 func (a *App) wirePeers(c *config.Config, in *inputs, p *parts) (err error) {
 	p.secondary, err = transfer.New(transfer.Config{Dir: copiesDir(c), Take: a.takeZone,
-		Logger: a.log, Registerer: p.registry})
+		Absent: a.lacks, Logger: a.log, Registerer: p.registry})
 	if err != nil {
 		return err
 	}

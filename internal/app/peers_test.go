@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"pointsman/internal/app"
+	"pointsman/internal/config"
 )
 
 var sharedKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("key."), 8))
@@ -192,8 +196,43 @@ func TestASteeredNameIsAnsweredBeforeItsZoneHasEverCome(t *testing.T) {
 		t.Errorf("an unknown name is answered %v", got)
 	}
 	eventually(t, "the complaint", func() bool {
-		return strings.Contains(s.log.String(), "primaries of a zone not heard")
+		return strings.Contains(s.log.String(), "msg=\"zone has no copy yet")
 	})
+	const lack = "zone example.test. has no copy yet, it answers SERVFAIL except for steered names"
+	if got := n.status().Warnings; !slices.Contains(got, lack) {
+		t.Errorf("the status warns of %v", got)
+	}
+	m := new(dns.Msg).SetQuestion("www.example.test.", dns.TypeA).SetEdns0(1232, false)
+	in, _, err := new(dns.Client).ExchangeContext(t.Context(), m, n.dns)
+	if err != nil || !strings.Contains(in.String(), "EDE: 14 (Not Ready)") {
+		t.Errorf("an unknown name is answered %v, %v", in, err)
+	}
+}
+
+func TestCheckTellsOfACopyThatAStartCannotServe(t *testing.T) {
+	s := newSite(t)
+	s.write(s.withKey("127.0.0.1:0", plainZone,
+		`    primary: {servers: ["127.0.0.1:1"], key: transfer.key}`+"\n"))
+	const lack = "zone example.test. has no copy yet, it answers SERVFAIL except for steered names"
+	got, err := app.Check(s.options())
+	if err != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0].String(), lack) {
+		t.Errorf("without a copy: %+v, %v", got, err)
+	}
+	if err := os.MkdirAll(filepath.Join(s.state(), "zones"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(s.state(), "zones", "example.test.zone")
+	if err := os.WriteFile(file, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = app.Check(s.options()); err != nil || len(got.Notes) != 0 {
+		t.Errorf("with a damaged copy: %+v, %v", got, err)
+	}
+	if i := slices.IndexFunc(got.Warnings, func(f config.Finding) bool {
+		return strings.HasSuffix(f.String(), lack+": reading "+file+": the copy is damaged")
+	}); i < 0 {
+		t.Errorf("with a damaged copy: %+v", got.Warnings)
+	}
 }
 
 func TestBINDFollowsAZoneOfANode(t *testing.T) {

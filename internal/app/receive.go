@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,7 +56,8 @@ type receivedZone struct {
 	copy *transfer.Copy // nil: none has come
 	// shadowed are steered names whose records at the primary are not served.
 	shadowed []string
-	problem  string // why a copy isn't served; empty: it is
+	problem  string // why a copy isn't served; empty: there is none, or it is
+	unseen   bool   // the problem is that we may not read it
 }
 
 // zone builds a zone from its newest copy, and notes it.
@@ -77,7 +79,7 @@ func (r received) zone(c *config.Config, z config.Zone, from sources) (*dnsserve
 	if !errors.Is(err, errNoCopy) {
 		problem = err.Error()
 	}
-	r[name] = receivedZone{problem: problem}
+	r[name] = receivedZone{problem: problem, unseen: errors.Is(err, fs.ErrPermission)}
 	return dnsserver.AbsentZone(name)
 }
 
@@ -91,7 +93,7 @@ func zoneOfCopy(c *config.Config, z config.Zone, got *transfer.Copy) (
 			"the steered names: sign it here (dnssec: {}), or fetch it from where it isn't signed")
 	}
 	data, shadowed := shadow(got.Data, steeredNames(c))
-	zone, mistakes := dnsserver.ParseZone(dnsserver.ZoneConfig{Name: got.Zone,
+	zone, mistakes := dnsserver.ParseZone(dnsserver.ZoneConfig{Name: got.Zone, Signed: z.DNSSEC != nil,
 		File: &dnsserver.ZoneFile{Name: "zone " + got.Zone, Data: data}})
 	if len(mistakes) == 0 {
 		return zone, shadowed, nil
@@ -150,13 +152,49 @@ func stands(n dnsserver.SteeredName, rest []byte, apex bool) bool {
 	return len(n.Targets) > 0 && !apex
 }
 
+// lack says what it means that nothing has come.
+func (z receivedZone) lack() string {
+	const means = " has no copy yet, it answers SERVFAIL except for steered names"
+	if z.problem == "" {
+		return means
+	}
+	return means + ": " + z.problem
+}
+
+// lacks reports whether a zone from a primary is answered without content.
+func (a *App) lacks(zone string) bool {
+	l := a.loaded.Load()
+	return l == nil || slices.ContainsFunc(l.zones, func(z *dnsserver.Zone) bool {
+		return z.Name() == zone && z.Absent()
+	})
+}
+
+// findings are what check says of zones whose copy a start can't serve. That none has come may
+// only mean that the node hasn't been started, and so is a note; so is one that only the node's
+// own user may read.
+func (r received) findings(c *config.Config, report *config.Report) (warnings, notes []config.Finding) {
+	for i, z := range c.Zones {
+		got, ok := r[fqdn(z.Name)]
+		if !ok || got.copy != nil {
+			continue
+		}
+		f := report.Source.Finding(fmt.Sprintf("zones[%d].primary", i), "zone "+fqdn(z.Name)+got.lack())
+		if got.problem == "" || got.unseen {
+			notes = append(notes, f)
+		} else {
+			warnings = append(warnings, f)
+		}
+	}
+	return warnings, notes
+}
+
 // warnings adds what of the primaries' zones isn't served.
 func (r received) warnings(of []string) []string {
 	var out []string
 	for name, z := range r {
 		switch {
-		case z.problem != "":
-			out = append(out, "zone "+name+" is not served yet, but for steered names: "+z.problem)
+		case z.copy == nil:
+			out = append(out, "zone "+name+z.lack())
 		case len(z.shadowed) > 0:
 			out = append(out, "zone "+name+": records that the primary has at steered names are not "+
 				"served: "+strings.Join(z.shadowed, ", "))

@@ -86,6 +86,9 @@ func (a *App) Reload(ctx context.Context) (api.Reloaded, error) {
 	}
 	a.metrics.config(next)
 	changed := next.hash != old.hash
+	for _, f := range next.in.serials {
+		a.log.Warn("serial of a zone not raised", "reason", f.String())
+	}
 	a.log.Info("config reloaded", "hash", next.hash, "changed", changed)
 	if changed {
 		a.parts.events.Add("config", "config "+next.hash[:12]+" is in force", nil)

@@ -187,17 +187,3 @@ func policyOf(d *config.DNSSEC) dnssec.Policy {
 	}
 	return p
 }
-
-// signedMistakes finds records that zones can't have since they are signed.
-func signedMistakes(c *config.Config, zones []*dnsserver.Zone) []pathMistake {
-	var bad []pathMistake
-	for i, z := range zones {
-		if z == nil || c.Zones[i].DNSSEC == nil {
-			continue
-		}
-		for _, m := range z.CheckSigned() {
-			bad = append(bad, complaint(fmt.Sprintf("zones[%d].%s", i, m.Path), m.Message))
-		}
-	}
-	return bad
-}

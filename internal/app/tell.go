@@ -134,7 +134,7 @@ func (p *parts) ailing() []string {
 		out = append(out, "the audit log could not be written, so purges and drills are refused: "+
 			unrecorded.Error())
 	}
-	return out
+	return append(out, p.unresolved()...)
 }
 
 // providers lists those in force.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -241,7 +242,11 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 			RateLimit: in.limits, Buckets: c.DNS.RateLimit.Buckets, TLSListen: tlsListen(c),
 			TLS: in.dnsTLS}
 		if p.dns, err = dnsserver.New(server); err != nil {
-			return fmt.Errorf("dns.listen: %w", err)
+			key := "dns.listen"
+			if errors.Is(err, dnsserver.ErrTLSListen) {
+				key = "dns.tls.listen"
+			}
+			return fmt.Errorf("%s: %w", key, err)
 		}
 		a.closers.push(p.dns.Close)
 		p.keepCookies(c, a.log)

@@ -54,7 +54,7 @@ func zoneOf(z config.Zone, src *config.Source, at string, serial uint32, before 
 			MBox: fqdn(z.SOA.Mbox), Serial: serial,
 			Refresh: z.SOA.Refresh, Retry: z.SOA.Retry, Expire: z.SOA.Expire,
 			NegativeTTL: z.SOA.NegativeTTL,
-		}, Before: before, Rising: z.Transfer != nil}
+		}, Before: before, Rising: z.Transfer != nil, Signed: z.DNSSEC != nil}
 	var places []int
 	zc.Records, places = recordsOf(z)
 	if z.File != "" {

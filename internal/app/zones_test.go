@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,38 @@ func TestAZoneFileIsReadAgainOnReloadOrNotAtAll(t *testing.T) {
 	})
 	if gone := n.ask("mail.example.test."); gone[0] != "NXDOMAIN" {
 		t.Errorf("a record that was taken out is answered: %v", gone)
+	}
+}
+
+func TestAReloadWarnsOfASerialThatDoesNotRise(t *testing.T) {
+	const soa = "@ SOA ns1 hostmaster 7 1h 10m 1w 30\n@ NS ns1\nns1 A 192.0.2.53\n"
+	s := newSite(t)
+	s.put("example.zone", soa)
+	s.write(s.withFile("    ns: [ns1]\n", "    transfer: {to: [192.0.2.7/32]}\n",
+		"      - {name: ns1, type: A, data: 192.0.2.53}\n", ""))
+	n := s.start()
+	s.put("example.zone", soa+"plain A 192.0.2.90\n")
+	const want = "the content changed and the serial stayed 7: secondaries will not notice"
+	got, err := n.Reload(t.Context())
+	if err != nil || !strings.Contains(strings.Join(got.Warnings, "\n"), want) {
+		t.Errorf("the reload: %+v, %v", got, err)
+	}
+	if st := n.status(); !strings.Contains(strings.Join(st.Warnings, "\n"), want) {
+		t.Errorf("the status warns of %v", st.Warnings)
+	}
+	if !strings.Contains(s.log.String(), "serial of a zone not raised") {
+		t.Error("the log is silent")
+	}
+}
+
+func TestCheckWarnsOfADelegationThatLeadsNowhere(t *testing.T) {
+	s := newSite(t)
+	s.put("example.zone", "sub NS ns.sub\n")
+	s.write(s.withFile())
+	got, err := app.Check(s.options())
+	if err != nil || !strings.Contains(fmt.Sprint(got.Warnings),
+		"zones[0]: sub.example.test. is delegated to ns.sub.example.test.") {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 

@@ -29,6 +29,7 @@ func (l *loader) files(cfg *Config) {
 	if d := cfg.DNS.DecisionLog; d != nil {
 		l.absolute(&d.File)
 	}
+	l.written(&cfg.DNS)
 	for i := range cfg.Zones {
 		l.absolute(&cfg.Zones[i].File)
 	}

@@ -21,6 +21,7 @@ func (c *checker) process() {
 	c.store()
 	c.listeners()
 	c.dnsLimits()
+	c.dnsAddresses()
 	c.admin()
 	c.budget()
 	c.control()

@@ -222,6 +222,9 @@ func (r *Resolver) tell(name string, was, is record, result string, got lookUp) 
 		r.log.Info("name resolved again", "target", name, "addresses", is.texts())
 	case result == resultAnswered && moved:
 		r.log.Info("addresses changed", "target", name, "addresses", is.texts())
+	case result != resultAnswered && was.Failures == 0 && !is.known():
+		r.log.Error("name never resolved: what needs it answers SERVFAIL", "target", name,
+			"reason", result, "err", got.err())
 	case result != resultAnswered && was.Failures == 0:
 		r.log.Warn("name not resolved, its last good addresses stay", "target", name,
 			"reason", result, "addresses", is.texts(), "err", got.err())

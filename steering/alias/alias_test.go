@@ -2,6 +2,7 @@ package alias_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -133,6 +134,18 @@ func texts(a alias.Answer) string {
 		return ""
 	}
 	return strings.Join(append(out, a.TTL.String()), " ")
+}
+
+func TestANameThatWasNeverResolvedIsToldAsSuch(t *testing.T) {
+	s := newStandIn(t)
+	var log strings.Builder
+	r := alias.New(alias.Config{Servers: []netip.AddrPort{s.at},
+		Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r.Add(t.Context(), []string{"www.cdn.test."})
+	if !strings.Contains(log.String(), "level=ERROR msg=\"name never resolved: what needs it") ||
+		strings.Contains(log.String(), "stay") {
+		t.Errorf("told:\n%s", &log)
+	}
 }
 
 func TestOneLookUpCopesWithWhatResolversSay(t *testing.T) {

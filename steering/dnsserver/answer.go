@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/miekg/dns"
@@ -127,6 +128,7 @@ func (a *answerer) step(z *Zone, name string) (next string, ok bool) {
 	case z.absent:
 		if next, ok = a.steerAlone(z, name, f); !ok {
 			a.r.empty = false // no fault of the table's
+			a.r.why = cmp.Or(a.r.why, whyNotReady())
 		}
 		return next, ok
 	case a.st.pending && (f.kind == foundNone || f.owner != name && f.kind == foundName):

@@ -101,12 +101,31 @@ func classify(out []byte) class {
 	switch authoritative := out[2]&4 != 0; {
 	case out[3]&0xF == dns.RcodeNameError:
 		return classNXDomain
-	case out[3]&0xF != 0:
+	case out[3]&0xF != 0, extended(out):
 		return classError
 	case authoritative && out[2]&2 == 0 && binary.BigEndian.Uint16(out[6:]) == 0: // not TC
 		return classNoData
 	}
 	return classAnswer // or a referral
+}
+
+// extended reports whether a response has an error that only OPT tells of, as BADVERS is
+// (RFC 6891 §6.1.3). It then has no records besides.
+func extended(out []byte) bool {
+	if len(out) < headerSize || binary.BigEndian.Uint32(out[6:]) != 0 ||
+		binary.BigEndian.Uint16(out[10:]) == 0 {
+		return false
+	}
+	at := headerSize
+	if binary.BigEndian.Uint16(out[4:]) > 0 {
+		end, ok := skipName(out, at)
+		if !ok {
+			return false
+		}
+		at = end + 4
+	}
+	return at+5 < len(out) && out[at] == 0 && out[at+5] != 0 &&
+		binary.BigEndian.Uint16(out[at+1:]) == dns.TypeOPT
 }
 
 // hash identifies what a response counts for.

@@ -84,6 +84,28 @@ func TestWhatWasCutCountsAsAnAnswer(t *testing.T) {
 	}
 }
 
+func TestAnErrorThatOnlyOPTTellsOfCountsAsAnError(t *testing.T) {
+	w, st := guarded(t, limits())
+	m := new(dns.Msg).SetQuestion("mail.example.test.", dns.TypeA).SetEdns0(1232, false)
+	m.IsEdns0().SetVersion(1)
+	packet, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := w.answer(ask{packet: packet, from: clients[0]}, st, time.Now())
+	if got := classify(out); got != classError {
+		t.Errorf("BADVERS is of class %v: % x", got, out)
+	}
+	m.IsEdns0().SetVersion(0)
+	if packet, err = m.Pack(); err != nil {
+		t.Fatal(err)
+	}
+	out = w.answer(ask{packet: packet, from: clients[1]}, st, time.Now())
+	if got := classify(out); got == classError {
+		t.Errorf("an answer is of class %v: % x", got, out)
+	}
+}
+
 func TestARandomSubdomainFloodIsLimitedByZone(t *testing.T) {
 	w, st := guarded(t, limits())
 	full, start := 0, time.Now()

@@ -46,6 +46,7 @@ func ParseZone(c ZoneConfig) (*Zone, []Mistake) {
 	p.checkNodes()
 	p.checkChains()
 	p.checkServers()
+	p.checkSigned()
 	if len(p.mistakes) > 0 {
 		return nil, p.mistakes
 	}
@@ -117,7 +118,7 @@ func (p *parser) zone() {
 		p.mistake("name", "the root zone can't be served")
 		return
 	}
-	p.z = &Zone{name: name, nodes: map[string]*node{name: new(node)}}
+	p.z = &Zone{name: name, nodes: map[string]*node{name: new(node)}, toSign: p.c.Signed}
 }
 
 // nameservers adds the apex's NS records.

@@ -192,7 +192,7 @@ func New(cfg Config) (*Server, error) {
 		s.sockets = append(s.sockets, sock)
 	}
 	if err := s.openTLS(); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrTLSListen, err), s.Close())
 	}
 	workers := cfg.UDPWorkers * len(s.sockets)
 	if s.limiters, err = newLimiters(workers, cfg.Buckets); err != nil {

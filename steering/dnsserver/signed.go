@@ -42,16 +42,37 @@ func (z *Zone) CheckSigned() []Mistake {
 	var mistakes []Mistake
 	for _, name := range sortedKeys(z.nodes) { // the bulk has addresses alone
 		for _, set := range z.nodes[name].sets {
-			switch set.rtype {
-			case dns.TypeDNSKEY, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM,
-				dns.TypeCDS, dns.TypeCDNSKEY:
-				mistakes = append(mistakes, Mistake{Path: "records", Message: fmt.Sprintf(
-					"%s has a %s record: in a signed zone signing adds those", name,
-					dns.Type(set.rtype))})
+			if addedBySigning(set.rtype) {
+				mistakes = append(mistakes, Mistake{Path: "records",
+					Message: fmt.Sprintf(addedForm, name, dns.Type(set.rtype))})
 			}
 		}
 	}
 	return mistakes
+}
+
+// addedForm is the message about a record that signing adds.
+const addedForm = "%s has a %s record: in a signed zone signing adds those"
+
+func addedBySigning(rtype uint16) bool {
+	switch rtype {
+	case dns.TypeDNSKEY, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM,
+		dns.TypeCDS, dns.TypeCDNSKEY:
+		return true
+	}
+	return false
+}
+
+// checkSigned is CheckSigned with the place of each record.
+func (p *parser) checkSigned() {
+	if !p.c.Signed {
+		return
+	}
+	p.eachRecord(func(at spot, rr dns.RR) {
+		if h := rr.Header(); addedBySigning(h.Rrtype) {
+			p.mistakeAt(at, "", addedForm, h.Name, dns.Type(h.Rrtype))
+		}
+	})
 }
 
 // signedZone is a zone's signatures, and its apex with the records that signing adds.

@@ -11,6 +11,9 @@ import (
 // handshakeTime bounds a TLS handshake, if TCPIdle doesn't.
 const handshakeTime = 5 * time.Second
 
+// ErrTLSListen is the cause when an address of Config.TLSListen can't be used.
+var ErrTLSListen = errors.New("DNS over TLS")
+
 // SetTLS replaces the certificate and whatever else the config says, for connections that begin
 // from now on.
 func (s *Server) SetTLS(c *tls.Config) {

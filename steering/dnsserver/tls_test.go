@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"math/big"
 	"net"
 	"strings"
@@ -140,5 +141,23 @@ func TestTLSWithoutACertificateIsRefused(t *testing.T) {
 	if s, err := dnsserver.New(cfg); err == nil {
 		_ = s.Close()
 		t.Error("no error")
+	}
+}
+
+func TestATakenPortForTLSIsToldApartFromThoseWithoutTLS(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cfg := example(t, pointer(compile(t, 1, 1)))
+	cfg.TLS, _ = selfSigned(t, 1, time.Now().Add(time.Hour))
+	cfg.Listen, cfg.TLSListen = []string{"127.0.0.1:0"}, []string{taken.Addr().String()}
+	if _, err := dnsserver.New(cfg); !errors.Is(err, dnsserver.ErrTLSListen) {
+		t.Errorf("for TLS: %v", err)
+	}
+	cfg.TLSListen, cfg.Listen = nil, cfg.TLSListen
+	if _, err := dnsserver.New(cfg); err == nil || errors.Is(err, dnsserver.ErrTLSListen) {
+		t.Errorf("without TLS: %v", err)
 	}
 }

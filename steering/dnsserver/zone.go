@@ -27,6 +27,8 @@ type ZoneConfig struct {
 	Before *Zone
 	// Rising makes SOA.Serial take the place of a serial of 0 in the file too.
 	Rising bool
+	// Signed says that the zone will be signed: records that signing adds are mistakes then.
+	Signed bool
 }
 
 // SOA holds the fields of the zone's SOA record (RFC 1035 §3.3.13). Times are whole seconds.
@@ -73,6 +75,7 @@ type Zone struct {
 	// freeSerial is true when the SOA's serial was derived from the content.
 	freeSerial bool
 	absent     bool // see AbsentZone
+	toSign     bool // see ZoneConfig.Signed
 }
 
 // Name returns the zone's name in canonical form: lower case, with the final dot.

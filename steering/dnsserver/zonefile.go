@@ -62,7 +62,7 @@ func (p *parser) file() {
 	}
 	p.sum = sha256.New()
 	p.z.bulk = newBulk(p.z.name, bytes.Count(f.Data, []byte("\n")))
-	r := fileReader{p: p, folder: f.Folder, origin: p.z.name, ttl: p.ttl}
+	r := fileReader{p: p, folder: f.Folder, open: []string{path.Base(f.Name)}, origin: p.z.name, ttl: p.ttl}
 	r.read(f.Name, ".", f.Data)
 	p.z.bulk.clip()
 	p.z.digest = hex.EncodeToString(p.sum.Sum(nil))
@@ -73,11 +73,12 @@ type fileReader struct {
 	p      *parser
 	folder fs.FS
 	dir    string // the file's, in folder
-	depth  int
-	data   []byte
-	pos    int
-	line   int // of data[pos]
-	at     spot
+	// open are this file and those that include it, in folder, the first one first.
+	open []string
+	data []byte
+	pos  int
+	line int // of data[pos]
+	at   spot
 	// origin and owner are canonical; owner is empty before the first record.
 	origin, owner string
 	// ttl is that of records which say none; with pinned it comes from $TTL.
@@ -171,8 +172,7 @@ func (r *fileReader) include(words []string) error {
 	if len(words) < 1 || len(words) > 2 {
 		return errors.New("$INCLUDE takes a file and, if need be, an origin")
 	}
-	sub := fileReader{p: r.p, folder: r.folder, depth: r.depth + 1, origin: r.origin, ttl: r.ttl,
-		pinned: r.pinned}
+	sub := fileReader{p: r.p, folder: r.folder, origin: r.origin, ttl: r.ttl, pinned: r.pinned}
 	if len(words) == 2 {
 		var err error
 		if sub.origin, err = r.absolute(words[1]); err != nil {
@@ -187,7 +187,9 @@ func (r *fileReader) include(words []string) error {
 	case path.IsAbs(written) || !fs.ValidPath(name):
 		return fmt.Errorf("%q is not in the zone file's folder, which is all that can be included",
 			written)
-	case sub.depth > maxDepth:
+	case slices.Contains(r.open, name):
+		return fmt.Errorf("$INCLUDE loop: %s → %s", strings.Join(r.open, " → "), name)
+	case len(r.open) > maxDepth:
 		return fmt.Errorf("included files include each other more than %d deep", maxDepth)
 	case len(r.p.names) > maxIncluded:
 		return fmt.Errorf("more than %d files are included", maxIncluded)
@@ -196,6 +198,7 @@ func (r *fileReader) include(words []string) error {
 	if err != nil {
 		return fmt.Errorf("including %q: %w", written, err)
 	}
+	sub.open = append(slices.Clip(r.open), name)
 	sub.read(path.Join(path.Dir(r.p.names[r.at.file]), written), path.Dir(name), data)
 	return nil
 }

@@ -147,6 +147,7 @@ func TestConfigAndFileCollideWithTheirPlaces(t *testing.T) {
 
 func TestIncludedFilesLieInTheZoneFilesFolder(t *testing.T) {
 	others := fstest.MapFS{
+		"example.zone": {Data: []byte("@ SOA a b 1 1 1 1 1\n")},
 		"self":         {Data: []byte("$INCLUDE self\n")},
 		"sub/a":        {Data: []byte("x A 192.0.2.1\n$INCLUDE b y\n x TXT t\nz A z\n")},
 		"sub/b":        {Data: []byte("$TTL 9\n$ORIGIN q.example.test.\nx A 192.0.2.2\ny A y\n")},
@@ -165,7 +166,9 @@ func TestIncludedFilesLieInTheZoneFilesFolder(t *testing.T) {
 		{"an absolute name", "$INCLUDE /etc/passwd\n", []string{`4: "/etc/passwd" is not in the zone`}},
 		{"a way out", "$INCLUDE sub/../../a\n", []string{"4: \"sub/../../a\" is not in the zone"}},
 		{"one that includes itself", "$INCLUDE self\n",
-			[]string{"zones/self:1: included files include each other more than 8 deep"}},
+			[]string{"zones/self:1: $INCLUDE loop: example.zone → self → self"}},
+		{"the zone file itself", "$INCLUDE example.zone\n",
+			[]string{"4: $INCLUDE loop: example.zone → example.zone"}},
 		{"one that begins with a blank", "a A 192.0.2.1\n$INCLUDE blank\n",
 			[]string{"zones/blank:1: begins with a blank"}},
 		{"what is no zone file", "$INCLUDE secret/other\n",
@@ -179,6 +182,14 @@ func TestIncludedFilesLieInTheZoneFilesFolder(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARecordThatSigningAddsIsFoundByItsLine(t *testing.T) {
+	c := inFile("@ NSEC3PARAM 1 0 0 -\na CDS 0 0 0 00\n", nil)
+	c.Signed = true
+	_, mistakes := dnsserver.ParseZone(c)
+	located(t, "zones/example.zone", []string{"4: example.test. has a NSEC3PARAM record",
+		"5: a.example.test. has a CDS record"}, mistakes)
 }
 
 func TestTooMuchIsNotRead(t *testing.T) {

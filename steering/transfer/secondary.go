@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -24,6 +23,9 @@ type Config struct {
 	Dir string
 	// Take puts a new copy in force, or says why it can't be; then the old one stays.
 	Take func(*Copy) error
+	// Absent reports whether a zone, by its canonical name, is answered without content; nil: one
+	// without a copy is.
+	Absent func(zone string) bool
 	// Logger gets changes of state; nil: nothing is logged.
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil: they are not registered.
@@ -50,6 +52,8 @@ type Secondary struct {
 	zones  map[string]Zone
 	wakes  map[string]chan struct{}
 	copies map[string]*Copy
+	// damaged holds the zones whose copy on disk is known to be unreadable.
+	damaged map[string]bool
 }
 
 // New makes a Secondary. It starts nothing: Run does.
@@ -66,7 +70,7 @@ func New(cfg Config) (*Secondary, error) {
 	}
 	return &Secondary{cfg: cfg, metrics: m, fetches: make(chan struct{}, maxFetches),
 		changed: make(chan struct{}, 1), zones: make(map[string]Zone),
-		wakes: make(map[string]chan struct{}), copies: make(map[string]*Copy)}, nil
+		wakes: make(map[string]chan struct{}), copies: make(map[string]*Copy), damaged: make(map[string]bool)}, nil
 }
 
 // SetZones replaces the zones that are fetched. Those that stay as they are go on, and are asked
@@ -100,9 +104,7 @@ func (s *Secondary) Current(zone string) *Copy {
 	}
 	c, err := Load(s.cfg.Dir, zone) // Notify must not wait for the disk
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			s.cfg.Logger.Error("copy of a zone not read, it is fetched anew", "zone", zone, "err", err)
-		}
+		s.unread(zone, err)
 		return nil
 	}
 	s.mu.Lock()
@@ -234,8 +236,7 @@ func (s *Secondary) look(ctx context.Context, z Zone, at schedule) schedule {
 		return at
 	case err != nil:
 		s.metrics.looked(z.Name, "failed")
-		s.complain(z.Name, at, now, err)
-		return at.failed(false, now)
+		return s.complain(z.Name, at, now, err).failed(false, now)
 	case got == nil:
 		s.metrics.looked(z.Name, "current")
 		if err := touch(s.cfg.Dir, z.Name, now); err != nil {
@@ -247,8 +248,7 @@ func (s *Secondary) look(ctx context.Context, z Zone, at schedule) schedule {
 	got.Fetched = now
 	if err := s.cfg.Take(got); err != nil {
 		s.metrics.looked(z.Name, "refused")
-		s.cfg.Logger.Error("fetched zone refused, the old one serves on", "zone", z.Name,
-			"serial", got.Serial, "err", err)
+		s.refuse(got, err)
 		return at.failed(true, now)
 	}
 	s.keep(got)
@@ -289,15 +289,19 @@ func (s *Secondary) unsaved(c *Copy, err error) {
 		"zone", c.Zone, "serial", c.Serial, "err", err)
 }
 
-// complain logs the first failure, and the one with which the copy becomes stale.
-func (s *Secondary) complain(zone string, at schedule, now time.Time, err error) {
+// complain logs the first failure, and the one with which the copy becomes stale; without a copy
+// one every so often.
+func (s *Secondary) complain(zone string, at schedule, now time.Time, err error) schedule {
 	switch stale := at.stale(now); {
+	case s.absent(zone):
+		return s.remind(zone, at, now, err)
 	case stale && !at.heard.IsZero() && (at.asked.IsZero() || !at.stale(at.asked)):
 		s.cfg.Logger.Error("zone stale, its primaries were not heard for longer than its SOA's "+
 			"expire; it is served on", "zone", zone, "heard", at.heard, "err", err)
 	case at.failures == 0:
 		s.cfg.Logger.Warn("primaries of a zone not heard, its copy serves on", "zone", zone, "err", err)
 	}
+	return at
 }
 
 func (s *Secondary) recovered(zone string, at schedule) {

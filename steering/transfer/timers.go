@@ -20,6 +20,7 @@ type schedule struct {
 	asked    time.Time // when the last look ended
 	failures int       // looks without an answer since
 	refused  bool      // the last look brought a zone that can't be taken
+	told     time.Time // when it was last said that there is no copy; zero: never
 }
 
 // answered notes that we have the newest version.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -317,6 +318,20 @@ type world struct {
 	mu      sync.Mutex // guards the rest
 	taken   []uint32
 	refuse  error
+	log     strings.Builder
+}
+
+// Write implements io.Writer for the log.
+func (w *world) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+func (w *world) told() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
 }
 
 func (w *world) serials() []uint32 {
@@ -330,14 +345,15 @@ func inWorld(t *testing.T, key *tsig.Key, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{primary: &primary{t: t}}
 		var err error
-		w.Secondary, err = New(Config{Dir: dir, dial: w.primary, Take: func(c *Copy) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.refuse == nil {
-				w.taken = append(w.taken, c.Serial)
-			}
-			return w.refuse
-		}})
+		w.Secondary, err = New(Config{Dir: dir, dial: w.primary,
+			Logger: slog.New(slog.NewTextHandler(w, nil)), Take: func(c *Copy) error {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.refuse == nil {
+					w.taken = append(w.taken, c.Serial)
+				}
+				return w.refuse
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,6 +400,34 @@ func TestAZoneFollowsItsPrimaryByTimersAndNotify(t *testing.T) {
 	})
 }
 
+func TestAZoneWithoutACopySaysSoAgainAndAgain(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		if err := os.MkdirAll(w.cfg.Dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path(w.cfg.Dir, apex), []byte("rubbish"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		const line = "zone has no copy yet, it answers SERVFAIL except for steered names"
+		if n := strings.Count(w.told(), line); n != 1 {
+			t.Errorf("told %d times in the first minute:\n%s", n, &w.log)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := strings.Count(w.told(), line); n < 4 || n > 7 {
+			t.Errorf("told %d times in an hour", n)
+		}
+		if n := strings.Count(w.told(), "copy of a zone not read"); n != 1 {
+			t.Errorf("the damage was told %d times", n)
+		}
+		if strings.Contains(w.told(), "serves on") {
+			t.Errorf("something is said to serve on:\n%s", w.told())
+		}
+	})
+}
+
 func TestAFaultOfThePrimaryLeavesTheCopyAsItIs(t *testing.T) {
 	good := serving(t, 2, "a.example.test. 60 IN A 192.0.2.1")
 	for name, bad := range map[string]func(q *dns.Msg) [][]byte{
@@ -409,7 +453,7 @@ func TestAFaultOfThePrimaryLeavesTheCopyAsItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, nil, func(t *testing.T, w *world) {
 				w.primary.set(serving(t, 1))
-				time.Sleep(time.Second)
+				time.Sleep(10 * time.Second) // the first look may have come before
 				w.primary.set(bad)
 				time.Sleep(30 * time.Hour)
 				if d := cmp.Diff([]uint32{1}, w.serials()); d != "" {
