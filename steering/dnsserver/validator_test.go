@@ -203,12 +203,17 @@ remote-control:
 	for {
 		m := new(dns.Msg)
 		m.SetQuestion("ns1.example.test.", dns.TypeA)
-		a, _, err := (&dns.Client{Timeout: 200 * time.Millisecond}).Exchange(m, addr)
+		// Over TCP, as lookups come: it may listen there later than for packets.
+		c := &dns.Client{Net: "tcp", Timeout: 200 * time.Millisecond}
+		a, _, err := c.Exchange(m, addr)
 		if err == nil && a.Rcode == dns.RcodeSuccess {
 			return addr
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("unbound does not answer: %v", err)
+		}
+		if err != nil {
+			<-time.After(20 * time.Millisecond)
 		}
 	}
 }
