@@ -128,9 +128,9 @@ func TestRecordedInputsAreReadStrictly(t *testing.T) {
 	}
 	text := string(raw)
 	for about, bad := range map[string]string{
-		"another format": strings.Replace(text, `"format":2`, `"format":1`, 1),
-		"unknown key":    strings.Replace(text, `"format":2`, `"format":2,"fromat":1`, 1),
-		"no spec":        `{"format":2}`,
+		"another format": strings.Replace(text, `"format":3`, `"format":2`, 1),
+		"unknown key":    strings.Replace(text, `"format":3`, `"format":3,"fromat":1`, 1),
+		"no spec":        `{"format":3}`,
 		"cut":            text[:len(text)/2],
 		"two":            text + text,
 		"empty":          "",
