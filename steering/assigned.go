@@ -72,7 +72,7 @@ func (w wide) before() wide {
 	return wide{w.hi - borrow, lo}
 }
 
-// host returns w with all bits behind a length set.
+// end returns w with all bits behind a length set.
 func (w wide) end(length int) wide {
 	if length < 64 {
 		return wide{w.hi | ^uint64(0)>>length, ^uint64(0)}
@@ -160,7 +160,7 @@ func (c *compiler) assign(h *Host, p *plan, g *guide) *assignments {
 	given := c.in.Guidance.Traffic[g.scope]
 	index := make(map[string]int16, len(p.candidates))
 	for i, s := range p.candidates {
-		if i <= mostTurns && c.factor(h, s.decision.Backend) >= 1 {
+		if i <= mostAssignable && c.factor(h, s.decision.Backend) >= 1 {
 			index[s.decision.Backend] = int16(i)
 		}
 	}
@@ -184,8 +184,8 @@ func (c *compiler) assign(h *Host, p *plan, g *guide) *assignments {
 	return out
 }
 
-// mostTurns bounds the candidates that can be assigned.
-const mostTurns = 1<<15 - 1
+// mostAssignable bounds the candidates that can be assigned.
+const mostAssignable = 1<<15 - 1
 
 // wellFormed is what an engine makes sure of; inputs may come from elsewhere.
 func wellFormed(a control.Assigned) bool {

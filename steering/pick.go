@@ -101,11 +101,11 @@ func scoped(d *Decision, scope uint8) Decision {
 // At implements Chooser.
 func (p *plan) At(client netip.Prefix) (Chooser, uint8) {
 	at, scope := p.at(client)
-	if own, around := at.assigned.find(client); own != nil {
+	own, around := at.assigned.find(client)
+	if own != nil {
 		return own, max(scope, around)
-	} else {
-		return at, max(scope, around)
 	}
+	return at, max(scope, around)
 }
 
 // at returns the plan for the place where a client is, and how wide a prefix around it is there
