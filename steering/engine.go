@@ -49,7 +49,8 @@ type EngineConfig struct {
 }
 
 // Engine keeps the table in force. Inputs flow in through SetSpec, SetView, SetOverrides,
-// SetGuidance, SetCountries and SetAddresses; Run compiles them. Table never waits. All methods are safe for concurrent use.
+// SetGuidance, SetCountries and SetAddresses; Run compiles them. Table never waits. All methods are
+// safe for concurrent use.
 type Engine struct {
 	config  EngineConfig
 	log     *slog.Logger
