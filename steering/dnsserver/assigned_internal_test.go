@@ -50,7 +50,7 @@ func TestBothPathsAnswerAHeavyResolverInTurnWithItsTTL(t *testing.T) {
 			subnet string
 			ttl    uint32
 			scope  uint8
-		}{{resolver, "", 5, 0}, {clients[0], "", 20, 0}, {resolver, "198.51.100.0/24/0", 9, 24}} {
+		}{{resolver, "", 5, 0}, {clients[0], "", 20, 0}, {resolver, "00011800c63364", 9, 24}} {
 			m := new(dns.Msg)
 			packet := plain(t, "hop.example.test.", dns.TypeA, c.subnet)
 			if err := m.Unpack(w.ask(t, ask{packet: packet, from: c.from})); err != nil {
