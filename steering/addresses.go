@@ -89,10 +89,9 @@ func (c *compiler) answer(h *Host, backend string) answer {
 // mute reports whether there is nothing to answer with, as before a name was first resolved.
 func (a answer) mute() bool { return a.cname == "" && len(a.v4) == 0 && len(a.v6) == 0 }
 
-// decision fills in what a backend answers for a host. The TTL is the host's, or that of the
+// decision fills in what a backend answers for a host. The TTL is that given, or that of the
 // addresses' owner when it is shorter.
-func (a answer) decision(h *Host, backend, pool string) Decision {
-	ttl := h.TTL
+func (a answer) decision(h *Host, ttl time.Duration, backend, pool string) Decision {
 	if a.ttl > 0 {
 		ttl = min(ttl, a.ttl)
 	}

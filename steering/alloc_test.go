@@ -15,6 +15,7 @@ func TestPickingAndDrawingAllocateNothing(t *testing.T) {
 		"spread": compile(t, steering.Inputs{Spec: spec()}),
 		"sticky": compile(t, steering.Inputs{Spec: spec(sticky)}),
 		"tree":   compile(t, steering.Inputs{Spec: wideTree(steering.Spread)}),
+		"heavy":  compile(t, heavyInputs()),
 		"places": compile(t, steering.Inputs{Spec: spec(placed), Countries: atlas(t)}),
 	} {
 		qtype := uint16(0)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pointsman/steering"
+	"pointsman/steering/control"
 	"pointsman/steering/geo"
 )
 
@@ -162,4 +163,47 @@ func wideTree(mode steering.Stickiness) *steering.Spec {
 		s.Backends[0].Capacity, s.Hosts[0].Load = 100, 1000
 		s.Hosts[0].Stickiness = mode
 	})
+}
+
+// heavyInputs are those of wideTree with the most resolvers assigned, the heaviest of them in turn.
+func heavyInputs() steering.Inputs {
+	in := steering.Inputs{Version: 1, Now: start, Spec: wideTree(steering.Spread)}
+	backends := in.Spec.Backends
+	split := control.Split{}
+	for _, b := range backends {
+		split[b.Name] = 1 / float64(len(backends))
+	}
+	g := splitOf(split)
+	for i := range control.MostAssigned {
+		a := control.Assigned{Prefix: resolver(i * 97), TTL: 10 * time.Second,
+			Cycle: []string{backends[i%len(backends)].Name}}
+		if i < 64 {
+			a.TTL, a.Cycle = time.Second, append(a.Cycle, backends[(i+1)%len(backends)].Name)
+		}
+		g.Traffic = map[control.Scope][]control.Assigned{
+			everybody: append(g.Traffic[everybody], a)}
+	}
+	return follow(in, g)
+}
+
+// BenchmarkPickAssigned picks from a tree of depth 4 over 8 backends with 1,024 assigned
+// resolvers, for those and for others in turn.
+func BenchmarkPickAssigned(b *testing.B) {
+	table := compile(b, heavyInputs())
+	b.ReportAllocs()
+	draw, n := uint64(0), 0
+	for b.Loop() {
+		draw += 0x9e3779b97f4a7c15
+		n = (n + 41) % 1_000_000
+		table.Pick(steering.Query{Host: host, Client: resolver(n), Draw: draw})
+	}
+}
+
+// BenchmarkCompileAssigned compiles one host with 1,024 assigned resolvers.
+func BenchmarkCompileAssigned(b *testing.B) {
+	in := heavyInputs()
+	b.ReportAllocs()
+	for b.Loop() {
+		compile(b, in)
+	}
 }

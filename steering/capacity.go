@@ -69,14 +69,20 @@ func (c *compiler) backends(pool string, f func(Member)) {
 }
 
 // spill bounds the shares of a mix by the capacities of its backends. What they can't take goes to
-// the others of the mix in proportion, then to the pools after it. What nobody can take is
+// the others of the mix in proportion, then to those whom guidance spared, then to the pools after
+// it. What nobody can take is
 // divided as the mix says: an overload is better borne by all than by the last.
-func (c *compiler) spill(h *Host, mix []standing, rest []*node) []standing {
+func (c *compiler) spill(h *Host, mix, spare []standing, rest []*node) []standing {
 	if h.Load == 0 || len(c.caps) == 0 {
 		return mix
 	}
 	room := make(map[string]uint64, len(mix)) // what each may still take, in millionths
 	filled, left := c.pour(mix, weightUnit, room)
+	if left > 0 && len(spare) > 0 {
+		var more []standing
+		more, left = c.pour(spare, left, room)
+		filled = append(filled, more...)
+	}
 	for _, n := range rest {
 		if left == 0 {
 			break

@@ -161,30 +161,31 @@ func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
 	tr.host(h, pools)
 	tr.barred(barred)
 	tr.overrides(c.orders, h.Name)
-	v := c.verdict(h, pools, barred, tr)
+	v := c.verdict(h, place, pools, barred, tr)
 	p := &plan{
 		host:   h.Name,
 		place:  placeName(place, barred),
 		spot:   at,
 		barred: barred,
-		ttl:    uint32(h.TTL.Seconds()),
+		ttl:    uint32(h.ttl(v.down != "").Seconds()),
 		sticky: h.Stickiness == Sticky,
 		reason: v.reason,
 		shares: v.shares,
 	}
-	p.fill(c, h, v.chosen)
+	p.fill(c, h, v.chosen, h.ttl(v.down != ""))
 	if !p.sticky && len(p.candidates) > 1 {
 		p.sequence = sequence(h.Name, p.place)
 	}
+	p.assigned = c.assign(h, p, v.guide)
 	tr.mixture(p.candidates)
 	return p
 }
 
 // factor is how much of its weight a backend has on a host. A host without a ramp takes a
-// returning backend back at once.
+// returning backend back at once, but no faster than its cache warms.
 func (c *compiler) factor(h *Host, backend string) float64 {
 	if h.Ramp == 0 {
-		return 1
+		return c.in.Shares.Limit(backend)
 	}
 	return c.in.Shares.Factor(backend)
 }
@@ -236,12 +237,12 @@ func (c *compiler) pinned(h *Host, rungs []*node, tr *Trace) ([]standing, Reason
 }
 
 // fill turns the chosen members into candidates.
-func (p *plan) fill(c *compiler, h *Host, chosen []standing) {
+func (p *plan) fill(c *compiler, h *Host, chosen []standing, ttl time.Duration) {
 	total, sum := total(chosen), uint64(0)
 	p.candidates = make([]candidate, 0, len(chosen))
 	for _, s := range chosen {
 		sum += s.weight
-		d := c.answer(h, s.backend).decision(h, s.backend, s.pool)
+		d := c.answer(h, s.backend).decision(h, ttl, s.backend, s.pool)
 		d.Reason = cmp.Or(s.reason, p.reason)
 		p.candidates = append(p.candidates, candidate{
 			decision: d,

@@ -69,6 +69,10 @@ const (
 // Sequences must be those of steered names: each takes a counter for the life of d.
 func (d *Draws) Next(sequence uint64, client netip.Prefix, qtype uint16, now time.Time) uint64 {
 	id := mix(sequence ^ d.seed)
+	walk := point
+	if sequence&counts != 0 {
+		walk = count
+	}
 	c := d.counter(id)
 	lookup := mix(id ^ clientKey(client))
 	slot := &d.lookups[lookup&(lookupSlots-1)]
@@ -81,7 +85,7 @@ func (d *Draws) Next(sequence uint64, client netip.Prefix, qtype uint16, now tim
 		word := slot.Load()
 		if shares(word, tag, tick, bit) {
 			if slot.CompareAndSwap(word, word|bit<<typeShift) {
-				return point(id, widen(word, c.count.Load()))
+				return walk(id, widen(word, c.count.Load()))
 			}
 			continue
 		}
@@ -90,7 +94,7 @@ func (d *Draws) Next(sequence uint64, client netip.Prefix, qtype uint16, now tim
 		}
 		fresh := tag<<tagShift | tick<<timeShift | bit<<typeShift | drawn&indexMask
 		if slot.CompareAndSwap(word, fresh) {
-			return point(id, drawn)
+			return walk(id, drawn)
 		}
 	}
 }
@@ -106,13 +110,22 @@ func shares(word, tag, tick, bit uint64) bool {
 // number not above the counter that ends in those bits.
 func widen(word, count uint64) uint64 { return count - (count-word)&indexMask }
 
+// counts is set in the number of a sequence whose draws are 1, 2, 3 and so on.
+const counts = 1
+
 // sequence tells the draws of a host at a place from all others. It is never 0.
 func sequence(host, place string) uint64 {
-	return max(1, mix(hashString(host))^mix(hashString(place)))
+	return max(counts+1, (mix(hashString(host))^mix(hashString(place)))&^counts)
 }
+
+// counted is a sequence that counts.
+func counted(sequence uint64) uint64 { return sequence | counts }
 
 // point is the n-th element of a sequence.
 func point(id, n uint64) uint64 { return id + n*golden }
+
+// count is the n-th element of a sequence that counts.
+func count(_, n uint64) uint64 { return n }
 
 // counter returns a sequence's counter. When too many were seen in the life of d to give
 // this one its own, it shares one: its split is then fair, but no longer to the digit.

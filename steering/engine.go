@@ -24,6 +24,9 @@ const (
 	coalesce = 10 * time.Millisecond
 	// defaultTick is how often Run looks whether time alone has moved something.
 	defaultTick = time.Second
+	// defaultKeep is how long guidance holds when nobody renews it: a restart or a new leader takes
+	// seconds, and caches have long been warm for it.
+	defaultKeep = 15 * time.Minute
 	// ringSize is how many changes the engine remembers.
 	ringSize = 256
 )
@@ -38,13 +41,16 @@ type EngineConfig struct {
 	Version uint64
 	// Tick is how often ramps and the ends of overrides are looked at; 0: 1 s.
 	Tick time.Duration
+	// GuidanceKeep is how old guidance may be before it fades, which takes as long again; 0: 15 min.
+	GuidanceKeep time.Duration
 	// OnChange is called once for each change, in order and never twice at a time. It may
 	// call the engine. While it blocks, later changes wait for it; tables don't.
 	OnChange func(Change)
 }
 
 // Engine keeps the table in force. Inputs flow in through SetSpec, SetView, SetOverrides,
-// SetCountries and SetAddresses; Run compiles them. Table never waits. All methods are safe for concurrent use.
+// SetGuidance, SetCountries and SetAddresses; Run compiles them. Table never waits. All methods are
+// safe for concurrent use.
 type Engine struct {
 	config  EngineConfig
 	log     *slog.Logger
@@ -72,6 +78,9 @@ func NewEngine(c EngineConfig) *Engine {
 	}
 	if c.Tick <= 0 {
 		c.Tick = defaultTick
+	}
+	if c.GuidanceKeep <= 0 {
+		c.GuidanceKeep = defaultKeep
 	}
 	return &Engine{
 		config:  c,
@@ -217,7 +226,8 @@ func (e *Engine) Explain(host string, client netip.Prefix, draw uint64) (Explana
 }
 
 // Run compiles when inputs moved, until ctx ends; then it returns nil. It gathers bursts for
-// 10 ms. On each tick it moves ramps on and drops overrides that ended. Call it once.
+// 10 ms. On each tick it moves ramps on and drops overrides that
+// ended and guidance that fades. Call it once.
 func (e *Engine) Run(ctx context.Context) error {
 	ticker := time.NewTicker(e.config.Tick)
 	defer ticker.Stop()
@@ -256,6 +266,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (e *Engine) tick() {
 	e.mu.Lock()
 	now := e.config.Now()
+	e.metrics.guidance(e.inputs.Guidance, now, e.config.GuidanceKeep)
 	due := e.inputs.Spec != nil &&
 		(e.step(e.inputs, e.ramps, now).Epoch != e.inputs.Shares.Epoch || e.ended(now))
 	e.mu.Unlock()

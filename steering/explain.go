@@ -49,15 +49,21 @@ func Explain(
 		return Explanation{}, false
 	}
 	place, scope := t.Place(host, client)
+	at := t.plan(host, place)
 	trace, _ := t.TraceAt(host, place)
-	if p := t.plan(host, place); t.plans[host].classes != nil {
-		trace.Steps = slices.Insert(trace.Steps, 1, t.placeStep(p.spot, client, scope))
+	if t.plans[host].classes != nil {
+		trace.Steps = slices.Insert(trace.Steps, 1, t.placeStep(at.spot, client, scope))
+	}
+	pick := at.pickStep(client, draw, d)
+	if own, _ := at.assigned.find(client); own != nil {
+		trace.Steps = append(trace.Steps, own.step(t.compiler.in))
+		pick = own.pickStep(draw, d)
 	}
 	e := Explanation{
 		Host: host, Draw: draw, At: now,
 		TableVersion: t.Version, TableHash: t.Hash, CompiledAt: t.CompiledAt,
 		CompiledAgeSeconds: now.Sub(t.CompiledAt).Seconds(),
-		Steps:              append(trace.Steps, t.plan(host, place).pickStep(client, draw, d)),
+		Steps:              append(trace.Steps, pick),
 		Shares:             t.SharesAt(host, place),
 		Decision: Decided{
 			Place: place, Backend: d.Backend, Pool: d.Pool, Reason: d.Reason, CNAME: d.CNAME,

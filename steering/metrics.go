@@ -20,6 +20,11 @@ type metrics struct {
 	reason    *prometheus.GaugeVec
 	overrides *prometheus.GaugeVec
 
+	guidanceEpoch   prometheus.Gauge
+	guidanceAt      prometheus.Gauge
+	guidanceInForce prometheus.Gauge
+	guidanceRefused prometheus.Counter
+
 	placeShare  *prometheus.GaugeVec
 	placeReason *prometheus.GaugeVec
 }
@@ -54,6 +59,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			"Tables that came into force."),
 		refused: counter("pointsman_steering_tables_refused_total",
 			"Tables that were refused; the one before stayed in force."),
+		guidanceEpoch: gauge("pointsman_steering_guidance_epoch",
+			"Epoch of the guidance that this node follows: which leader made it; 0 for none."),
+		guidanceAt: gauge("pointsman_steering_guidance_decided_timestamp_seconds",
+			"When the guidance that this node follows was decided, in Unix time; 0 for none."),
+		guidanceInForce: gauge("pointsman_steering_guidance_in_force_ratio",
+			"How much the guidance counts beside the configured weights: 1 when it is fresh, "+
+				"falling to 0 when nobody renews it, 0 for none."),
+		guidanceRefused: counter("pointsman_steering_guidance_refused_total",
+			"Guidance that was refused because it was older than what is followed, or malformed."),
 		share: vec("pointsman_steering_share_ratio",
 			"Target share of a host's answers, 0 to 1, for clients at none of its places.",
 			"host", "backend"),

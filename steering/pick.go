@@ -34,6 +34,8 @@ type plan struct {
 	classes *geo.Classes
 	// sequence is Sequence.
 	sequence uint64
+	// assigned are the heavy resolvers at the place; nil: there are none.
+	assigned *assignments
 }
 
 // candidate is a backend that answers, ready to be copied out.
@@ -48,8 +50,10 @@ type candidate struct {
 // them, and can keep what it knows about a name and a decision for as long as a table holds. It is
 // immutable; its methods are pure, allocate nothing and take no lock.
 type Chooser interface {
-	// At returns the chooser for the place where a client is, which may be the same one, and the
-	// length of the shortest prefix around the client that is there as a whole; 0: all clients are.
+	// At returns the chooser for the place where a client is, or for the client itself when it is
+	// one of those who are assigned an answer of their own; it may be the same one. It also returns
+	// the length of the shortest prefix around the client of which that is true as a whole; 0: of
+	// all clients.
 	At(client netip.Prefix) (Chooser, uint8)
 	// Sequence tells the draws of this name and place from those of others (see Draws); 0: it
 	// needs none.
@@ -78,14 +82,31 @@ func (t *Table) Pick(q Query) (Decision, bool) {
 		return Decision{}, false
 	}
 	at, scope := p.at(q.Client)
-	chosen, kept := at.Choose(q.Client, q.Draw)
-	d := *chosen
-	d.Scope = max(scope, kept)
-	return d, true
+	own, around := at.assigned.find(q.Client)
+	if own != nil {
+		d, _ := own.Choose(q.Client, q.Draw)
+		return scoped(d, max(scope, around)), true
+	}
+	d, kept := at.Choose(q.Client, q.Draw)
+	return scoped(d, max(scope, around, kept)), true
+}
+
+// scoped is a decision with its scope.
+func scoped(d *Decision, scope uint8) Decision {
+	out := *d
+	out.Scope = scope
+	return out
 }
 
 // At implements Chooser.
-func (p *plan) At(client netip.Prefix) (Chooser, uint8) { return p.at(client) }
+func (p *plan) At(client netip.Prefix) (Chooser, uint8) {
+	at, scope := p.at(client)
+	own, around := at.assigned.find(client)
+	if own != nil {
+		return own, max(scope, around)
+	}
+	return at, max(scope, around)
+}
 
 // at returns the plan for the place where a client is, and how wide a prefix around it is there
 // as a whole.
@@ -108,17 +129,18 @@ func (p *plan) Choose(client netip.Prefix, draw uint64) (*Decision, uint8) {
 	if p.sticky {
 		return p.stick(client)
 	}
-	return &p.spread(draw).decision, 0
+	return &p.candidates[p.spread(draw)].decision, 0
 }
 
-// spread cuts the range of the draw into one piece for each candidate.
-func (p *plan) spread(draw uint64) *candidate {
+// spread cuts the range of the draw into one piece for each candidate, and returns whose piece it
+// fell into.
+func (p *plan) spread(draw uint64) int {
 	for i := range p.candidates {
 		if draw <= p.candidates[i].last {
-			return &p.candidates[i]
+			return i
 		}
 	}
-	return &p.candidates[len(p.candidates)-1]
+	return len(p.candidates) - 1
 }
 
 // stick answers by the client's prefix. With one candidate the answer holds for everyone,

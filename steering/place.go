@@ -39,7 +39,7 @@ func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 			continue
 		}
 		if one.place == "" {
-			one.place = "unconstrained"
+			one.place = unconstrained
 		}
 		p.places = append(p.places, one)
 	}
@@ -47,6 +47,10 @@ func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 	p.listForeign()
 	return p, nil
 }
+
+// unconstrained is the place of clients who are at none, and whom every backend may answer, on
+// hosts where that is not so for all.
+const unconstrained = "unconstrained"
 
 // answerable returns an error when a plan has no answer.
 func (p *plan) answerable() error {

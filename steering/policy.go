@@ -244,19 +244,21 @@ func proportion(a, b, c uint64) uint64 {
 
 // ladder walks the pools down and returns the backends that answer, and why. Its result is never
 // empty as long as the first pool has a member.
-func (c *compiler) ladder(h *Host, rungs []*node) ([]standing, Reason) {
+func (c *compiler) ladder(h *Host, rungs []*node, g *guide) ([]standing, Reason) {
 	for i, n := range rungs {
 		if able := c.mix(n, false); len(able) > 0 {
 			reason := ReasonFallback
 			if i == 0 {
 				reason = ReasonPool
 			}
-			return c.spill(h, able, rungs[i+1:]), reason
+			kept, spare := c.guided(h, g, n, able)
+			return c.spill(h, kept, spare, rungs[i+1:]), reason
 		}
 	}
 	for _, n := range rungs {
 		if able := c.mix(n, true); len(able) > 0 {
-			return able, ReasonAllDown
+			kept, _ := c.guided(h, g, n, able)
+			return kept, ReasonAllDown
 		}
 	}
 	for _, n := range rungs {

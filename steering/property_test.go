@@ -2,6 +2,7 @@ package steering_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"testing"
@@ -53,11 +54,104 @@ func drawInputs(t *rapid.T) steering.Inputs {
 		}
 		s.Hosts = append(s.Hosts, h)
 	}
-	return steering.Inputs{
+	in := steering.Inputs{
 		Now: start, Version: 1, Spec: s, View: drawView(t, names),
 		Shares:    control.Shares{Factors: drawFactors(t, names)},
-		Overrides: drawOverrides(t, names),
+		Overrides: drawOverrides(t, names), Guidance: drawGuidance(t, names),
 	}
+	in.Shares.Splits = in.Guidance.Splits
+	in.Shares.Faded = rapid.SampledFrom([]float64{0, 0, 0.5, 1}).Draw(t, "faded")
+	return in
+}
+
+// odd numbers have no JSON form.
+func odd(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) }
+
+// drawGuidance makes any guidance, of backends that exist and of others.
+func drawGuidance(t *rapid.T, names []string) control.Guidance {
+	g := control.Guidance{Epoch: 1, At: start, Splits: map[control.Scope]control.Split{},
+		Traffic: map[control.Scope][]control.Assigned{}}
+	names = append(names[:len(names):len(names)], "nobody")
+	for i := range rapid.IntRange(0, 3).Draw(t, "scopes") {
+		scope := control.Scope{Host: fmt.Sprintf("h%d.example.test.", i)}
+		g.Splits[scope] = rapid.MapOf(rapid.SampledFrom(names), rapid.OneOf(
+			rapid.Float64Range(0, 1), rapid.SampledFrom([]float64{-1, 0, math.NaN(), math.Inf(1)}),
+		)).Draw(t, "split")
+		for n := range rapid.IntRange(0, 4).Draw(t, "assigned") {
+			g.Traffic[scope] = append(g.Traffic[scope], control.Assigned{
+				Prefix: resolver(n << rapid.IntRange(0, 9).Draw(t, "where")),
+				Cycle:  rapid.SliceOfN(rapid.SampledFrom(names), 0, 4).Draw(t, "cycle"),
+				TTL:    time.Duration(rapid.IntRange(0, 4000).Draw(t, "ttl")) * time.Second})
+		}
+	}
+	return g
+}
+
+func TestGuidanceMovesNothingToWhomTheLadderWouldNotAnswerWith(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInputs(t)
+		table, err := steering.Compile(in)
+		if err != nil {
+			t.Fatalf("compiling: %v", err)
+		}
+		free := in
+		free.Guidance, free.Shares.Splits = control.Guidance{}, nil
+		without, err := steering.Compile(free)
+		if err != nil {
+			t.Fatalf("compiling without guidance: %v", err)
+		}
+		for _, h := range in.Spec.Hosts {
+			before, _ := without.Reason(h.Name)
+			if after, _ := table.Reason(h.Name); after != before {
+				t.Fatalf("%s: the ladder says %s, and with guidance %s", h.Name, before, after)
+			}
+			allowed := map[string]bool{}
+			for _, s := range without.Shares(h.Name) {
+				allowed[s.Backend] = s.Share > 0
+			}
+			for range 20 {
+				q := steering.Query{Host: h.Name, Draw: rapid.Uint64().Draw(t, "draw"),
+					Client: resolver(rapid.IntRange(0, 2048).Draw(t, "client"))}
+				if d, ok := table.Pick(q); !ok || !allowed[d.Backend] {
+					t.Fatalf("%s is answered %q, which it is not without guidance", h.Name, d.Backend)
+				}
+			}
+		}
+	})
+}
+
+func TestRecordedInputsWithAnyGuidanceDecideAlike(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInputs(t)
+		maps.DeleteFunc(in.Shares.Factors, func(_ string, f float64) bool { return odd(f) })
+		for _, split := range in.Guidance.Splits {
+			maps.DeleteFunc(split, func(_ string, share float64) bool { return odd(share) })
+		}
+		table, err := steering.Compile(in)
+		if err != nil {
+			t.Fatalf("compiling: %v", err)
+		}
+		raw, err := steering.EncodeInputs(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := steering.DecodeInputs(raw, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := steering.Compile(back)
+		if err != nil || again.Hash != table.Hash {
+			t.Fatalf("compiles to another table: %v", err)
+		}
+		for _, h := range in.Spec.Hosts {
+			q := steering.Query{Host: h.Name, Draw: rapid.Uint64().Draw(t, "draw"),
+				Client: resolver(rapid.IntRange(0, 2048).Draw(t, "client"))}
+			x, _ := table.Pick(q)
+			if y, _ := again.Pick(q); x.Backend != y.Backend || x.TTL != y.TTL || x.Scope != y.Scope {
+				t.Fatalf("%+v is decided as %+v and as %+v", q, x, y)
+			}
+		}
+	})
 }
 
 func drawView(t *rapid.T, names []string) *health.View {

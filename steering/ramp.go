@@ -8,14 +8,23 @@ import (
 
 // step asks control for the shares of a moment.
 func (e *Engine) step(in Inputs, ramps map[string]time.Duration, now time.Time) control.Shares {
-	backends := make([]control.Backend, 0, len(ramps))
+	faded := in.Guidance.Faded(now, e.config.GuidanceKeep)
+	backends := make([]control.Backend, 0, len(ramps)+len(in.Guidance.Limits))
+	for name := range in.Guidance.Limits {
+		if _, ramped := ramps[name]; !ramped {
+			backends = append(backends, control.Backend{Name: name,
+				Limit: limitOf(in.Guidance, faded, name)})
+		}
+	}
 	for name, ramp := range ramps {
 		h := in.View.Of(name)
 		backends = append(backends, control.Backend{
 			Name: name, Usable: h.State.Usable(), UsableSince: h.UsableSince, Ramp: ramp,
+			Limit: limitOf(in.Guidance, faded, name),
 		})
 	}
-	return control.Step(control.Inputs{Now: now, Prev: in.Shares, Backends: backends})
+	return control.Step(control.Inputs{Now: now, Prev: in.Shares, Backends: backends,
+		Splits: in.Guidance.Splits, Faded: faded})
 }
 
 // hostRamps finds how long each backend's return takes: the longest ramp of a host that uses

@@ -15,7 +15,7 @@ import (
 )
 
 // recordFormat is the format of records. One of another format is refused.
-const recordFormat = 2
+const recordFormat = 3
 
 // record is Inputs as a file keeps them.
 type record struct {
@@ -26,8 +26,10 @@ type record struct {
 	View      *health.View   `json:"view"`
 	Shares    control.Shares `json:"shares"`
 	Overrides []Override     `json:"overrides"`
-	Addresses Addresses      `json:"addresses,omitempty"`
-	Countries *CountryData   `json:"countries,omitempty"`
+	// Guidance is left out when there never was any.
+	Guidance  *control.Guidance `json:"guidance,omitempty"`
+	Addresses Addresses         `json:"addresses,omitempty"`
+	Countries *CountryData      `json:"countries,omitempty"`
 	// Latencies are in nanoseconds.
 	Latencies map[string]time.Duration `json:"latencies,omitempty"`
 }
@@ -60,9 +62,13 @@ func Countries(l *geo.Locator) *CountryData {
 // table of the same Hash. Countries names in.Countries; see CountryData. Prior is left out: it
 // changes no table. An error says that a number among the shares has no JSON form.
 func EncodeInputs(in Inputs, countries *CountryData) ([]byte, error) {
-	b, err := json.Marshal(record{Format: recordFormat, Version: in.Version, Now: in.Now,
+	r := record{Format: recordFormat, Version: in.Version, Now: in.Now,
 		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides,
-		Countries: countries, Latencies: in.Latencies, Addresses: in.Addresses})
+		Countries: countries, Latencies: in.Latencies, Addresses: in.Addresses}
+	if g := in.Guidance; !g.Zero() || g.Epoch > 0 || g.Seq > 0 {
+		r.Guidance = &g
+	}
+	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the inputs of table %d: %w", in.Version, err)
 	}
@@ -93,6 +99,9 @@ func DecodeInputs(data []byte, countries *geo.Locator) (Inputs, error) {
 	in := Inputs{Version: r.Version, Now: r.Now, Spec: r.Spec, View: r.View, Shares: r.Shares,
 		Overrides: r.Overrides, Countries: countries, Latencies: r.Latencies,
 		Addresses: r.Addresses}
+	if r.Guidance != nil {
+		in.Guidance = *r.Guidance
+	}
 	switch have := Countries(countries); {
 	case r.Countries == nil && have == nil:
 	case r.Countries == nil:

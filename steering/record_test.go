@@ -29,11 +29,16 @@ func everything(t testing.TB) steering.Inputs {
 	pin.Host, pin.Local, pin.Unsaved = "other.test.", true, true
 	weight := override(steering.Weight, "a")
 	weight.Weight = 12
-	return steering.Inputs{Version: 7, Now: start, View: v, Countries: atlas(t),
+	guidance := splitOf(control.Split{"a": 0.25, "c": 0.75})
+	guidance.Traffic = map[control.Scope][]control.Assigned{everybody: {{
+		Prefix: netip.MustParsePrefix("192.0.2.53/32"), Cycle: []string{"c", "a"}, TTL: time.Second}}}
+	guidance.Limits = map[string]float64{"a": 0.5}
+	return steering.Inputs{Version: 7, Now: start, View: v, Countries: atlas(t), Guidance: guidance,
 		Latencies: map[string]time.Duration{"c": 41 * time.Millisecond, "edge": 7},
 		Addresses: steering.Addresses{"a.cdn.test.": {V4: []netip.Addr{
 			netip.MustParseAddr("192.0.2.5")}, TTL: time.Minute, At: start}},
-		Shares: control.Shares{Epoch: 3, Factors: map[string]float64{"a": 1.0 / 3, "c": 0.1}},
+		Shares: control.Shares{Epoch: 3, Factors: map[string]float64{"a": 1.0 / 3, "c": 0.1},
+			Limits: map[string]float64{"a": 0.5}, Splits: guidance.Splits, Faded: 3.0 / 11},
 		Spec: spec(func(s *steering.Spec) {
 			s.Backends[3].HTTPS = &steering.HTTPS{Priority: 1, ALPN: []string{"h3", "h2"}, Port: 444,
 				Hints: true}
@@ -128,9 +133,9 @@ func TestRecordedInputsAreReadStrictly(t *testing.T) {
 	}
 	text := string(raw)
 	for about, bad := range map[string]string{
-		"another format": strings.Replace(text, `"format":2`, `"format":1`, 1),
-		"unknown key":    strings.Replace(text, `"format":2`, `"format":2,"fromat":1`, 1),
-		"no spec":        `{"format":2}`,
+		"another format": strings.Replace(text, `"format":3`, `"format":2`, 1),
+		"unknown key":    strings.Replace(text, `"format":3`, `"format":3,"fromat":1`, 1),
+		"no spec":        `{"format":3}`,
 		"cut":            text[:len(text)/2],
 		"two":            text + text,
 		"empty":          "",

@@ -105,10 +105,13 @@ const (
 
 // Host is a steered name.
 type Host struct {
-	Name       string        // canonical: lower case, with the final dot
-	TTL        time.Duration // 1 s to 1 h
-	Pools      []string      // tried in this order; the first with a usable member answers
-	Stickiness Stickiness
+	Name string        // canonical: lower case, with the final dot
+	TTL  time.Duration // 1 s to 1 h
+	// TTLDegraded takes the place of TTL while a backend that the host may use is down; at most
+	// TTL, and 0: it stays.
+	TTLDegraded time.Duration
+	Pools       []string // tried in this order; the first with a usable member answers
+	Stickiness  Stickiness
 	// Flatten answers with the addresses behind the CNAMEs of backends, never with a CNAME.
 	Flatten bool
 	// Ramp is how long a backend takes from its return to its full share; 0: at once.

@@ -16,11 +16,13 @@ import (
 // Inputs are everything a table is compiled from.
 type Inputs struct {
 	// Version orders inputs on one node: it rises with every change of any field below.
-	Version   uint64
-	Now       time.Time
-	Spec      *Spec
-	View      *health.View
-	Shares    control.Shares
+	Version uint64
+	Now     time.Time
+	Spec    *Spec
+	View    *health.View
+	Shares  control.Shares
+	// Guidance is the slow loop's; its splits and limits count by way of Shares.
+	Guidance  control.Guidance
 	Overrides []Override
 	// Latencies are those of backends that ByLatency goes by, made steady; those that are missing
 	// are not known.
@@ -179,7 +181,7 @@ func (t *Table) ReasonAt(host, place string) (Reason, bool) {
 func (t *Table) digest() string {
 	sum := sha256.New()
 	var w canon
-	w.text("pointsman table 4")
+	w.text("pointsman table 5")
 	w.number(uint64(len(t.hosts)))
 	for _, name := range t.hosts {
 		p := t.plans[name]
@@ -243,6 +245,7 @@ func (w *canon) plan(p *plan) {
 		w.text(string(Spread))
 	}
 	w.text(string(p.reason))
+	w.assignments(p.assigned)
 	w.number(uint64(len(p.candidates)))
 	for _, c := range p.candidates {
 		w.text(c.decision.Backend)

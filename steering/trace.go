@@ -26,7 +26,8 @@ type Step struct {
 
 // Input is one thing that a step looked at, where it came from and how old it is.
 type Input struct {
-	// Kind is "health", "latency", "cost", "addresses", "weight", "factor", "override" or "country".
+	// Kind is "health", "latency", "cost", "addresses", "weight", "factor", "override",
+	// "split" or "country".
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"` // empty for a country, which is the client's
 	Value   string `json:"value"`
@@ -174,7 +175,7 @@ func (p *poolTrace) member(
 		p.inputs = append(p.inputs, Input{
 			Kind: "factor", Backend: m.Backend, Value: fmt.Sprintf("%.2f", factor),
 			Source: fmt.Sprintf("epoch %d", in.Shares.Epoch),
-			Reason: "slow start after its return", Since: h.UsableSince,
+			Reason: slowed(in, m.Backend, factor), Since: h.UsableSince,
 		})
 	}
 	if out != nil {
@@ -189,6 +190,14 @@ func (p *poolTrace) member(
 	case health.Unhealthy:
 		p.notes = append(p.notes, m.Backend+" is unhealthy")
 	}
+}
+
+// slowed says why a backend has not its full weight.
+func slowed(in Inputs, backend string, factor float64) string {
+	if factor == in.Shares.Limit(backend) {
+		return "its cache is cold"
+	}
+	return "slow start after its return"
 }
 
 func (p *poolTrace) close(n *node) {

@@ -214,6 +214,10 @@ func (c *checker) host(h *Host) {
 		c.addf("host %q: TTL %s is not whole seconds from %s to %s",
 			h.Name, h.TTL, minTTL, maxTTL)
 	}
+	if d := h.TTLDegraded; d != 0 && (d < minTTL || d > h.TTL || d%time.Second != 0) {
+		c.addf("host %q: degraded TTL %s is not whole seconds from %s to its TTL of %s",
+			h.Name, d, minTTL, h.TTL)
+	}
 	if h.Load > maxRate {
 		c.addf("host %q: load %d is above %d", h.Name, h.Load, uint64(maxRate))
 	}

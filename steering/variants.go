@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// Variants returns every answer that a host can give under its spec, whatever shares, health
-// and overrides say: one decision for each backend of its pools, those of its places
-// included, ordered by backend. Reason and
-// Scope are those of no query and empty. A backend of a flattened host whose name is not
+// Variants returns every answer that a host can give under its spec, whatever shares, health,
+// guidance and overrides say, but for its TTL, which may be shorter than here: one decision for
+// each backend of its pools, those of its places included, ordered by backend. Reason and Scope
+// are those of no query and empty. A backend of a flattened host whose name is not
 // resolved yet has neither CNAME nor addresses. It is nil when the name isn't steered. The slice
 // is the caller's own; what it refers to belongs to the table: read only.
 func (t *Table) Variants(host string) []Decision {
@@ -26,7 +26,7 @@ func (t *Table) Variants(host string) []Decision {
 			if found {
 				return
 			}
-			out = slices.Insert(out, at, c.answer(h, m.Backend).decision(h, m.Backend, pool))
+			out = slices.Insert(out, at, c.answer(h, m.Backend).decision(h, h.TTL, m.Backend, pool))
 		})
 	}
 	return out

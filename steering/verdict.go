@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"pointsman/steering/control"
 )
 
 // verdict is who answers for some pools, and why. It is read-only once made: hosts share it.
@@ -11,6 +13,8 @@ type verdict struct {
 	chosen []standing
 	reason Reason
 	shares []Share // of all backends of the pools
+	guide  *guide  // nil: there is no split
+	down   string  // what keeps the TTL short; empty: nothing
 }
 
 // verdicts are those of one compilation, so that hosts that can't differ are judged once.
@@ -20,36 +24,46 @@ type verdicts map[verdictKey]verdict
 type verdictKey struct {
 	pools, barred            string
 	flattened, ramped, bound bool
+	degraded                 bool          // the TTL may shorten
+	scope                    control.Scope // of the split; none: empty
 }
 
 // verdict judges the pools of a host. With a trace it does so afresh, and writes down every step.
-func (c *compiler) verdict(h *Host, pools, barred []string, tr *Trace) verdict {
+func (c *compiler) verdict(h *Host, place string, pools, barred []string, tr *Trace) verdict {
+	g := c.guide(h, place, barred)
 	if tr != nil || c.verdicts == nil || c.orders.named[h.Name] {
-		return c.judge(h, pools, barred, tr)
+		return c.judge(h, pools, barred, g, tr)
 	}
 	key := verdictKey{pools: strings.Join(pools, "\x00"), barred: strings.Join(barred, "\x00"),
-		flattened: h.Flatten, ramped: h.Ramp > 0, bound: h.Load > 0}
+		flattened: h.Flatten, ramped: h.Ramp > 0, bound: h.Load > 0,
+		degraded: h.TTLDegraded > 0 && h.TTLDegraded < h.TTL}
+	if g != nil {
+		key.scope = g.scope
+	}
 	v, known := c.verdicts[key]
 	if !known {
-		v = c.judge(h, pools, barred, nil)
+		v = c.judge(h, pools, barred, g, nil)
 		c.verdicts[key] = v
 	}
 	return v
 }
 
-func (c *compiler) judge(h *Host, pools, barred []string, tr *Trace) verdict {
+func (c *compiler) judge(h *Host, pools, barred []string, g *guide, tr *Trace) verdict {
 	rungs := make([]*node, 0, len(pools))
 	for i, name := range pools {
 		n := c.node(h, name, fmt.Sprintf("choice %d", i+1), tr)
 		n.bar(barred)
 		rungs = append(rungs, n)
 	}
-	var v verdict
+	g.check(rungs)
+	v := verdict{guide: g, down: c.down(h, rungs)}
 	if v.chosen, v.reason = c.pinned(h, rungs, tr); v.chosen == nil {
-		v.chosen, v.reason = c.ladder(h, rungs)
+		v.chosen, v.reason = c.ladder(h, rungs, g)
 		tr.capacities(c, h, rungs)
 		tr.ladder(v.chosen, rungs, v.reason)
 	}
+	tr.guidance(c.in, g)
+	tr.ttl(h, v.down)
 	v.shares = sharesOf(v.chosen, rungs)
 	return v
 }

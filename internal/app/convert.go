@@ -268,7 +268,7 @@ func specOf(c *config.Config) (*steering.Spec, error) {
 			return nil, fmt.Errorf("hosts[%d]: %w", i, err)
 		}
 		s.Hosts = append(s.Hosts, steering.Host{
-			Name: fqdn(h.Name), TTL: h.TTL, Pools: h.Pools, Places: places,
+			Name: fqdn(h.Name), TTL: h.TTL, TTLDegraded: h.TTLDegraded, Pools: h.Pools, Places: places,
 			Stickiness: steering.Stickiness(h.Stickiness), Ramp: h.Ramp, Flatten: h.Flattened,
 			Load: uint64(h.Load),
 		})

@@ -3,6 +3,9 @@ package app
 import (
 	"io/fs"
 	"os"
+
+	"pointsman/steering"
+	"pointsman/steering/control"
 )
 
 // OpenWith makes a node open its own store by f.
@@ -22,3 +25,12 @@ func (a *App) Stages() (out [][]string) {
 
 // Reopen tries keys again that could not be opened, as happens each minute.
 func (a *App) Reopen() { a.reopen() }
+
+// Follow hands guidance to the engine, as the slow loop does.
+func (a *App) Follow(g control.Guidance) error { return a.parts.engine.SetGuidance(g) }
+
+// Followed returns the guidance that the engine follows.
+func (a *App) Followed() control.Guidance { return a.parts.engine.Guidance() }
+
+// Shares returns the shares of a host in the table in force.
+func (a *App) Shares(host string) []steering.Share { return a.parts.engine.Table().Shares(host) }

@@ -47,14 +47,17 @@ func (a *App) keepState(ctx context.Context) error {
 	t := time.NewTicker(stateEvery)
 	defer t.Stop()
 	var last state
+	guidance := a.parts.engine.Guidance() // it came from the store
 	for {
 		select {
 		case <-ctx.Done():
 			a.writeState(context.WithoutCancel(ctx), &last)
+			a.writeGuidance(context.WithoutCancel(ctx), &guidance)
 			return nil
 		case <-t.C:
 			a.parts.showView()
 			a.writeState(ctx, &last)
+			a.writeGuidance(ctx, &guidance)
 			a.lookAtStore(ctx)
 			a.metrics.local(a.parts.local.Fault() == nil && !a.store.failing())
 		}

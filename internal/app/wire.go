@@ -107,6 +107,7 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 		Registerer: p.registry})
 	p.engine = steering.NewEngine(steering.EngineConfig{Logger: a.log, Registerer: p.registry,
 		Version: saved.Table, OnChange: p.tellChange})
+	a.restoreGuidance(ctx, p.local, p.engine)
 	p.geo = geo.NewSource(geo.SourceConfig{Logger: a.log, Registerer: p.registry,
 		OnChange: p.engine.SetCountries})
 	p.alias = alias.New(alias.Config{Servers: in.resolvers, Store: p.local, Logger: a.log,

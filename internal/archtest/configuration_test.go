@@ -65,6 +65,7 @@ func TestTheReferenceOfTheConfigurationIsTheCodes(t *testing.T) {
 	r := &reference{t: t, comments: comments(t), computed: map[string]string{
 		"node": "the host name", "vantage": "`node`", "zones[].soa.mbox": "`hostmaster` in the zone",
 		"zones[].dnssec.key_dir":    "`dnssec` in `state_dir`",
+		"hosts[].ttl_degraded":      "half of `ttl`",
 		"hosts[].places[].name":     "its countries, as in `at-de`",
 		"backends[].probe.interval": "`probing.interval`",
 		"backends[].probe.timeout":  "`probing.timeout`",

@@ -614,6 +614,10 @@ type Host struct {
 	Name string `koanf:"name" required:"yes" syntax:"hostname"`
 	// TTL is how long resolvers may keep an answer.
 	TTL time.Duration `koanf:"ttl" min:"1s" max:"1h" step:"1s"`
+	// TTLDegraded is the TTL while a backend that the host may use is unhealthy, coming back, or
+	// fenced, so that users follow sooner; at most ttl, with which it never shortens. Left out: half
+	// of ttl, and no less than 5s.
+	TTLDegraded time.Duration `koanf:"ttl_degraded" min:"1s" max:"1h" step:"1s"`
 	// Pools are tried in this order: the first with a usable member answers.
 	Pools []string `koanf:"pools" required:"yes"`
 	// Stickiness is spread (each query on its own) or sticky (a client prefix keeps its

@@ -8,6 +8,7 @@ type defaultValue struct{ path, value string }
 //
 //   - node is the machine's host name, vantage the node's name;
 //   - zones[].soa.mbox is hostmaster in the zone;
+//   - hosts[].ttl_degraded is half of ttl, and no less than 5s;
 //   - hosts[].places[].name is made of the countries;
 //   - zones[].dnssec.key_dir is dnssec in state_dir;
 //   - interval, timeout, rise and fall of backends[].probe are those of probing.

@@ -27,8 +27,20 @@ func (c *checker) hosts() {
 		c.order(at, h.Name, h.Pools, pools)
 		c.inZone(at+".name", h.Name)
 		c.flatten(at, h)
+		if h.TTLDegraded > h.TTL {
+			c.mistake(at+".ttl_degraded", "%s is longer than the host's ttl of %s: it is for while "+
+				"something is down, and at most as long", h.TTLDegraded, h.TTL)
+		}
 		c.places(at, h, pools)
 	}
+}
+
+// shortenTTL fills in TTLDegraded. Half a TTL is twice the queries, which no nameserver must fear
+// on the day when something is down.
+func (h *Host) shortenTTL() {
+	const least = 5 * time.Second
+	half := (h.TTL / 2).Truncate(time.Second)
+	h.TTLDegraded = cmp.Or(h.TTLDegraded, min(h.TTL, max(half, least)))
 }
 
 // order checks the pools of a host or place, which stands in the file at a path.

@@ -197,6 +197,7 @@ func (l *loader) names(cfg *Config) {
 	cfg.Vantage = cmp.Or(cfg.Vantage, cfg.Node)
 	for i := range cfg.Hosts {
 		cfg.Hosts[i].namePlaces()
+		cfg.Hosts[i].shortenTTL()
 	}
 	for i := range cfg.Zones {
 		z := &cfg.Zones[i]

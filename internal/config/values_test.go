@@ -63,7 +63,7 @@ func TestElementsTakeTheirDefaults(t *testing.T) {
 		t.Errorf("probe (-want +got):\n%s", diff)
 	}
 	host := config.Host{
-		Name: "cdn.example.test", TTL: 20 * time.Second, Pools: []string{"all"},
+		Name: "cdn.example.test", TTL: 20 * time.Second, TTLDegraded: 10 * time.Second, Pools: []string{"all"},
 		Stickiness: "spread", Ramp: 30 * time.Second, Flatten: "auto",
 	}
 	if diff := cmp.Diff(host, cfg.Hosts[0]); diff != "" {

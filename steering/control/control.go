@@ -18,6 +18,9 @@ type Inputs struct {
 	Backends []Backend
 	// Splits are those of the slow loop; nil: everything goes by the configured weights.
 	Splits map[Scope]Split
+	// Faded is the part of the splits that no longer counts, from Guidance.Faded; the configured
+	// weights take its place.
+	Faded float64
 }
 
 // Backend is what control needs to know of one backend.
@@ -40,8 +43,13 @@ type Shares struct {
 	Epoch uint64 `json:"epoch"`
 	// Factors hold, for each backend that has not its full share, a factor above 0 and below 1.
 	Factors map[string]float64 `json:"factors,omitempty"`
+	// Limits hold the factors that are due to cold caches alone. They are in Factors too, for
+	// hosts on which returns are slow.
+	Limits map[string]float64 `json:"limits,omitempty"`
 	// Splits replace the weights of a host, and of the clients at one of its places.
 	Splits map[Scope]Split `json:"splits,omitempty"`
+	// Faded is the part of the splits that no longer counts, below 1.
+	Faded float64 `json:"faded,omitempty"`
 }
 
 // Split returns the split for a host's clients at a place (empty: at none), or false when the
@@ -54,6 +62,14 @@ func (s Shares) Split(host, place string) (Split, bool) {
 // Factor returns the factor of a backend's weight, above 0 and at most 1.
 func (s Shares) Factor(backend string) float64 {
 	if f, ok := s.Factors[backend]; ok {
+		return f
+	}
+	return 1
+}
+
+// Limit returns the factor that the cold cache of a backend leaves it, above 0 and at most 1.
+func (s Shares) Limit(backend string) float64 {
+	if f, ok := s.Limits[backend]; ok {
 		return f
 	}
 	return 1

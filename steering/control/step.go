@@ -12,25 +12,43 @@ const rampSteps = 10
 
 // Step returns the shares for in.Now. A backend that came back less than its ramp ago gets a
 // factor that rises linearly from 1/10 to 1, and one whose cache is cold no more than its limit;
-// all others have their full share. The splits are passed on. Epoch rises exactly when a factor
+// all others have their full share. The splits are passed on unless they have faded. Epoch rises exactly when a factor
 // or a split differs from in.Prev. Step never returns a factor of 0: whether a backend answers
 // at all is not for control to say.
 func Step(in Inputs) Shares {
-	var factors map[string]float64
-	for _, b := range in.Backends {
-		f := min(rampFactor(b, in.Now), limitFactor(b))
+	next := Shares{Factors: factors(in.Backends, func(b Backend) float64 {
+		return min(rampFactor(b, in.Now), limitFactor(b))
+	}), Limits: factors(in.Backends, limitFactor)}
+	if in.Faded < 1 && len(in.Splits) > 0 {
+		next.Splits, next.Faded = in.Splits, max(0, in.Faded)
+	}
+	if next.same(in.Prev) {
+		return in.Prev
+	}
+	next.Epoch = in.Prev.Epoch + 1
+	return next
+}
+
+// factors are those below 1; nil when there are none.
+func factors(list []Backend, of func(Backend) float64) map[string]float64 {
+	var out map[string]float64
+	for _, b := range list {
+		f := of(b)
 		if f >= 1 {
 			continue
 		}
-		if factors == nil {
-			factors = make(map[string]float64)
+		if out == nil {
+			out = make(map[string]float64)
 		}
-		factors[b.Name] = f
+		out[b.Name] = f
 	}
-	if maps.Equal(factors, in.Prev.Factors) && equalSplits(in.Splits, in.Prev.Splits) {
-		return in.Prev
-	}
-	return Shares{Epoch: in.Prev.Epoch + 1, Factors: factors, Splits: in.Splits}
+	return out
+}
+
+// same reports whether answers divide alike.
+func (s Shares) same(o Shares) bool {
+	return maps.Equal(s.Factors, o.Factors) && maps.Equal(s.Limits, o.Limits) &&
+		s.Faded == o.Faded && equalSplits(s.Splits, o.Splits)
 }
 
 func equalSplits(a, b map[Scope]Split) bool {

@@ -44,14 +44,14 @@ type TrafficInput struct {
 
 // Assigned is what one resolver is answered with.
 type Assigned struct {
-	Prefix netip.Prefix
+	Prefix netip.Prefix `json:"prefix"`
 	// Cycle holds the backends that its lookups are answered with, one after the other and
 	// then from the start; most have one only. A resolver that is so heavy, and whose load is
 	// so uncertain, that no backend should stand for all of it has several in about the
 	// proportions of the target, and a TTL that is shorter by as many, so that its users
 	// divide within the time of one full TTL.
-	Cycle []string
-	TTL   time.Duration
+	Cycle []string      `json:"cycle"`
+	TTL   time.Duration `json:"ttl"` // in JSON nanoseconds
 }
 
 // Traffic is how to answer so that the traffic divides as it should.

@@ -47,6 +47,11 @@ func (a *answerer) attest(name, owner, variant string, rtype uint16) bool {
 	if len(sigs) == 0 {
 		return false
 	}
+	// A steered name's TTL may be shorter than the one that was signed; its signature's is the same
+	// (RFC 4034 §3), and validators take the shorter (RFC 4035 §5.3.3).
+	if n := len(a.r.msg.Answer); n > 0 {
+		sigs = capped(sigs, a.r.msg.Answer[n-1].Header().Ttl)
+	}
 	a.r.msg.Answer = append(a.r.msg.Answer, renamed(name, sigs)...)
 	a.expanded(sz, name, owner)
 	return true

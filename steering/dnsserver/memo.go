@@ -13,9 +13,9 @@ import (
 
 // Bounds of what a memo holds for one question.
 const (
-	// maxVariants is how many decisions about one question are remembered; with more, as after
-	// many changes of backends, it starts anew.
-	maxVariants = 32
+	// maxVariants is how many decisions about one question are remembered, one for each backend and
+	// TTL; with more, as after many changes of backends, it starts anew.
+	maxVariants = 128
 	// maxPrepared is the largest answer that is remembered, in octets.
 	maxPrepared = 4096
 )
