@@ -58,7 +58,7 @@ func (n *step) warm() {
 }
 
 // everyone is all backends of the policies, those that can't answer included.
-func (n *step) out0() map[string]bool {
+func (n *step) everyone() map[string]bool {
 	out := make(map[string]bool)
 	for _, p := range n.policies {
 		for b := range p.Weights {
