@@ -53,9 +53,11 @@ type Runner struct {
 	known   record // the newest that this node has seen or made
 	term    term
 	saved   time.Time // when known was last kept in Local
-	loaded  bool
 	faults  map[string]bool // what has failed and was logged
 }
+
+// errLost says that another node has published since: this one leads no more.
+var errLost = errors.New("another node leads")
 
 // term is one node's time as the leader.
 type term struct {
@@ -119,7 +121,6 @@ func (r *Runner) Run(ctx context.Context) error {
 // load puts in force what the node had before it was restarted, however old that is: tables let
 // old guidance decay.
 func (r *Runner) load(ctx context.Context) {
-	r.loaded = true
 	if r.cfg.Local == nil {
 		return
 	}
@@ -201,6 +202,9 @@ func (r *Runner) elect(ctx context.Context, c Config) error {
 	}
 	if lease.Token == r.term.token && stored.Guidance.Epoch <= r.term.epoch {
 		r.term.revision, r.term.sure = revision, true // ours, or one before: go on
+		if stored.Guidance.Newer(r.known.Guidance) {
+			r.take(stored) // it was written, though the store said no
+		}
 		return nil
 	}
 	r.begin(lease.Token, stored, revision)
@@ -235,9 +239,11 @@ func (r *Runner) lead(ctx context.Context, c Config, own report, now time.Time) 
 	g.Epoch, g.Seq = r.term.epoch, r.term.seq
 	state.Last = g
 	next := record{Node: r.cfg.Node, Guidance: g, State: state}
-	if err := r.call(ctx, func(ctx context.Context) error {
-		return r.publish(ctx, next)
-	}); err != nil {
+	err := r.call(ctx, func(ctx context.Context) error { return r.publish(ctx, next) })
+	switch {
+	case errors.Is(err, errLost):
+		return r.call(ctx, r.follow)
+	case err != nil:
 		return err
 	}
 	r.tellMoves(r.known.State, next.State)
@@ -275,7 +281,7 @@ func (r *Runner) publish(ctx context.Context, next record) error {
 		r.log.Warn("step of the slow loop refused, another node leads", "epoch", r.term.epoch)
 		r.metrics.refused.Inc()
 		r.term = term{}
-		return nil
+		return errLost
 	case err != nil:
 		r.term.sure = false // it may have been written all the same
 		return err
