@@ -36,6 +36,7 @@ import (
 	"pointsman/steering/drill"
 	"pointsman/steering/geo"
 	"pointsman/steering/override"
+	"pointsman/steering/slow"
 	"pointsman/steering/transfer"
 )
 
@@ -52,6 +53,7 @@ type parts struct {
 	geo       *geo.Source
 	engine    *steering.Engine
 	alias     *alias.Resolver
+	slow      *slow.Runner
 	drills    *drill.Runner
 	dns       *dnsserver.Server
 	cookies   *cookieKeeper // nil: there are none, or their secrets are given
@@ -127,6 +129,7 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 	if err := p.steer(in); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	p.slow = a.newSlow(c, p, in)
 	p.drills = drill.New(drill.Config{Node: c.Node, Store: p.sharedOr(), Table: p.engine.Table,
 		Usable: func(b string) bool { return p.tracker.View().Of(b).State.Usable() },
 		Served: p.drillServed, Logger: a.log, OnChange: p.tellDrill})

@@ -197,6 +197,9 @@ func (l *loader) names(cfg *Config) {
 	cfg.Vantage = cmp.Or(cfg.Vantage, cfg.Node)
 	for i := range cfg.Hosts {
 		cfg.Hosts[i].namePlaces()
+		if h := &cfg.Hosts[i]; h.LeastTTL == 0 {
+			h.LeastTTL = min(leastTTL, h.TTL)
+		}
 	}
 	for i := range cfg.Zones {
 		z := &cfg.Zones[i]

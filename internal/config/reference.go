@@ -76,7 +76,7 @@ func typeName(s *schema) string {
 	case size:
 		return "size"
 	case price:
-		return "price"
+		return "decimal"
 	}
 	return "text"
 }
