@@ -130,9 +130,8 @@ func policiesOf(t *steering.Table, now time.Time) (out []slow.Policy) {
 		return nil
 	}
 	in := t.Inputs()
-	plain, err := steering.Compile(steering.Inputs{Version: t.Version, Now: now, Spec: in.Spec,
-		View: in.View, Overrides: in.Overrides, Latencies: in.Latencies, Countries: in.Countries,
-		Addresses: in.Addresses, Prior: t})
+	in.Now, in.Prior, in.Shares = now, t, control.Shares{}
+	plain, err := steering.Compile(in)
 	if err != nil {
 		return nil // it compiled a moment ago
 	}

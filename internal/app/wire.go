@@ -277,7 +277,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		Registerer: p.registry, Gatherer: p.registry, Info: a.info, Engine: p.engine,
 		View: p.tracker.View, Served: p.adminServed(), Overrides: book{p.book}, Purge: p.purge,
 		Providers: a.providers, Drills: p.drills, Edge: p.edge, Audit: p.audit,
-		Events: p.events, Reload: a.Reload, Console: console.Handler()})
+		Events: p.events, Loop: p.loopStatus, Reload: a.Reload, Console: console.Handler()})
 	if err != nil {
 		return err
 	}

@@ -259,3 +259,29 @@ func TestEveryTTLHasASafeGainAndALargerOneIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestLoadsOfSeveralHostsAreToldApartByWhatEachShouldGetOrByTheirOwnFigures(t *testing.T) {
+	c := defaults(slow.Traffic, 20*time.Second, "a", "b")
+	one, two := c.Hosts[simHost], c.Hosts[simHost]
+	one.Load, two.Load = 1_000, 3_000
+	two.Balance = slow.Queries
+	c.Hosts = map[string]slow.Host{simHost: one, "other.example.test.": two}
+	in := slow.Inputs{Now: start, Policies: append(policy(control.Split{"a": 1, "b": 1}),
+		slow.Policy{Scope: control.Scope{Host: "other.example.test."},
+			Weights: control.Split{"a": 1, "b": 2}}),
+		// What is expected is 500 and 1,000 at a, 500 and 2,000 at b; a gets a fifth more.
+		Loads: map[string]slow.Measured{"a": {Value: 1_800}, "b": {Value: 2_500}}}
+	_, g := c.Next(slow.State{}, in)
+	if why := g.Why[scope]; !strings.Contains(why, "a has 4.5 points to lose") {
+		t.Errorf("by what each should get: %s", why)
+	}
+	in.HostLoads = map[string]map[string]slow.Measured{simHost: {"a": {Value: 400}, "b": {Value: 600}}}
+	_, g = c.Next(slow.State{}, in)
+	if why := g.Why[scope]; !strings.Contains(why, "a has 10.0 points to gain") ||
+		!strings.Contains(why, "measured a 400/s, b 600/s") {
+		t.Errorf("by its own figures: %s", why)
+	}
+	if _, moved := g.Splits[control.Scope{Host: "other.example.test."}]; moved {
+		t.Error("a host that goes by queries was moved")
+	}
+}

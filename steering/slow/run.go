@@ -29,6 +29,8 @@ type RunnerConfig struct {
 	Policies func() []Policy
 	// Latencies and Loads are the same wherever they are asked for, such as providers' statistics.
 	Latencies, Loads func() map[string]Measured
+	// HostLoads are the parts of Loads that are known by host.
+	HostLoads func() map[string]map[string]Measured
 	// Own are requests/s that this node's edge serves, by backend; those of all nodes add up.
 	Own func() map[string]float64
 	// Resolvers are those who ask this node.
@@ -52,7 +54,7 @@ type Runner struct {
 	reports map[string]report
 	known   record // the newest that this node has seen or made
 	term    term
-	saved   time.Time // when known was last kept in Local
+	saved   time.Time       // when known was last kept in Local
 	faults  map[string]bool // what has failed and was logged
 }
 
@@ -150,16 +152,17 @@ func (r *Runner) round(ctx context.Context, c Config) {
 	now := r.cfg.Now()
 	own := r.own(now)
 	keep := 6 * c.Loop.Interval
+	policies := r.cfg.Policies()
 	err := r.call(ctx, func(ctx context.Context) error { return r.tell(ctx, own, keep) })
-	if err == nil {
+	if err == nil && len(policies) > 0 { // a node without a table can't lead
 		err = r.call(ctx, func(ctx context.Context) error { return r.elect(ctx, c) })
 	}
 	switch {
 	case err != nil:
 		r.term = term{}
-	case r.term.token > 0:
-		err = r.lead(ctx, c, own, now)
-	default:
+	case r.term.token > 0 && len(policies) > 0:
+		err = r.lead(ctx, c, own, policies, now)
+	case r.cfg.Shared != nil:
 		err = r.call(ctx, r.follow)
 	}
 	if ctx.Err() != nil {
@@ -224,16 +227,15 @@ func (r *Runner) begin(token uint64, stored record, revision uint64) {
 }
 
 // lead makes a step, publishes it and puts it in force.
-func (r *Runner) lead(ctx context.Context, c Config, own report, now time.Time) error {
+func (r *Runner) lead(ctx context.Context, c Config, own report, policies []Policy,
+	now time.Time) error {
 	if err := r.call(ctx, func(ctx context.Context) error {
 		return r.gather(ctx, own, c.Loop.Fresh+c.Loop.Hold)
 	}); err != nil {
 		return err
 	}
 	in := r.inputs(now)
-	if len(in.Policies) == 0 {
-		return nil
-	}
+	in.Policies = policies
 	state, g := c.Next(r.known.State, in)
 	r.term.seq++
 	g.Epoch, g.Seq = r.term.epoch, r.term.seq
@@ -254,9 +256,12 @@ func (r *Runner) lead(ctx context.Context, c Config, own report, now time.Time) 
 // inputs are what a step sees.
 func (r *Runner) inputs(now time.Time) Inputs {
 	loads, resolvers := merge(r.reports, now)
-	in := Inputs{Now: now, Loads: loads, Resolvers: resolvers, Policies: r.cfg.Policies()}
+	in := Inputs{Now: now, Loads: loads, Resolvers: resolvers}
 	if r.cfg.Loads != nil {
 		maps.Copy(in.Loads, r.cfg.Loads()) // what a provider says of a backend is all of it
+	}
+	if r.cfg.HostLoads != nil {
+		in.HostLoads = r.cfg.HostLoads()
 	}
 	if r.cfg.Latencies != nil {
 		in.Latencies = r.cfg.Latencies()

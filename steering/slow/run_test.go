@@ -61,7 +61,7 @@ func (n *node) last() control.Guidance {
 func startNode(t *testing.T, name string, local *storetest.Memory, shared store.Store) *node {
 	n := &node{local: local}
 	cfg := slow.RunnerConfig{Node: name, Local: local,
-		Logger: slog.New(slog.NewTextHandler(n, nil)),
+		Logger:   slog.New(slog.NewTextHandler(n, nil)),
 		Policies: func() []slow.Policy { return policy(control.Split{"a": 0.6, "b": 0.4}) },
 		Loads: func() map[string]slow.Measured {
 			return map[string]slow.Measured{"a": {Value: 500}, "b": {Value: 500}}

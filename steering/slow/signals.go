@@ -143,8 +143,9 @@ func (n *step) signals(p Policy, h Host, current control.Split) (map[string]cont
 			return n.open(current), "the traffic of " + b + " is not measured: taken to be as answered"
 		}
 	}
+	loads, _ := n.loadsOf(p.Scope.Host, current)
 	return n.attributed(p, current), "measured " + n.figures(current, "%.0f/s",
-		func(b string) float64 { return n.loads[b].Value }, n.loads)
+		func(b string) float64 { return loads[b].Value }, loads)
 }
 
 func (n *step) gather(current control.Split, of func(string) (Measured, bool)) map[string]control.
@@ -173,13 +174,17 @@ func (n *step) open(current control.Split) map[string]control.Signal {
 // which is less lag than the loop's gain was certified for.
 func (n *step) attributed(p Policy, current control.Split) map[string]control.Signal {
 	out := make(map[string]control.Signal, len(current))
+	loads, alone := n.loadsOf(p.Scope.Host, current)
 	for b, own := range current {
-		m, ok := n.loads[b]
+		m, ok := loads[b]
 		if !ok {
 			continue
 		}
 		mine, all := 0.0, 0.0
 		for _, o := range n.policies {
+			if alone && o.Scope.Host != p.Scope.Host {
+				continue
+			}
 			share := n.sharesOf(o)[b]
 			if o.Scope == p.Scope {
 				share = own
@@ -194,6 +199,18 @@ func (n *step) attributed(p Policy, current control.Split) map[string]control.Si
 		}
 	}
 	return out
+}
+
+// loadsOf returns what was measured of a host alone, when that is known of all its backends, or
+// else of all hosts together.
+func (n *step) loadsOf(host string, current control.Split) (loads map[string]Measured, alone bool) {
+	own := n.in.HostLoads[host]
+	for b := range current {
+		if m, ok := own[b]; !ok || !m.sane() {
+			return n.loads, false
+		}
+	}
+	return own, true
 }
 
 // sharesOf is how a scope divided its answers up to now.

@@ -167,7 +167,9 @@ type Inputs struct {
 	// Latencies are in seconds, Loads in requests/s, both by backend. Those that are missing
 	// are not measured.
 	Latencies, Loads map[string]Measured
-	Resolvers        map[control.Scope]ResolverLoads
+	// HostLoads are those parts of Loads that are known to be a host's, by host and backend.
+	HostLoads map[string]map[string]Measured
+	Resolvers map[control.Scope]ResolverLoads
 }
 
 // State is what a step leaves for the next one. It is immutable, and JSON keeps it.
