@@ -280,7 +280,7 @@ func TestANodeAloneLeadsItselfAndGoesOnAfterARestart(t *testing.T) {
 		local := storetest.NewMemory(nil)
 		defer local.Close()
 		one := startNode(t, "one", local, nil)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10*time.Minute + time.Second)
 		before := one.last()
 		one.stop()
 		time.Sleep(time.Minute)
@@ -326,7 +326,7 @@ func TestWhatTheEdgesOfAllNodesServeAddsUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for name, rate := range map[string]float64{"one": 100, "two": 300} {
-			runners[name] = slow.NewRunner(slow.RunnerConfig{Node: name, Shared: shared,
+			r := slow.NewRunner(slow.RunnerConfig{Node: name, Shared: shared,
 				Local: storetest.NewMemory(nil),
 				Own:   func() map[string]float64 { return map[string]float64{"a": rate} },
 				Loads: func() map[string]slow.Measured {
@@ -334,7 +334,8 @@ func TestWhatTheEdgesOfAllNodesServeAddsUp(t *testing.T) {
 				},
 				Policies: func() []slow.Policy { return policy(control.Split{"a": 1, "b": 1}) },
 			}, config)
-			wg.Go(func() { _ = runners[name].Run(ctx) })
+			runners[name] = r
+			wg.Go(func() { _ = r.Run(ctx) })
 		}
 		time.Sleep(time.Minute + time.Second)
 		why := runners["one"].Status().Guidance.Why[control.Scope{Host: simHost}]
