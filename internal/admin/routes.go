@@ -29,6 +29,7 @@ func (s *Server) table() []route {
 
 		op("GET", "/v1/status", "What the node knows and does", ScopeRead, s.status),
 		op("GET", "/v1/explain", "Why a client gets its answer", ScopeRead, s.explain),
+		op("GET", "/v1/loop", "What the slow loop moves, and why", ScopeRead, s.loop),
 		op("GET", "/v1/events", "Events after a sequence", ScopeRead, s.events),
 		raw("GET", "/v1/stream", ScopeRead, s.stream),
 		op("GET", "/v1/audit", "Who did what", ScopeAdmin, s.auditLog),

@@ -88,6 +88,7 @@ type Config struct {
 	Edge      *edge.Server
 	Audit     *audit.Log
 	Events    *Events
+	Loop      func() api.Loop // nil: there is no slow loop
 	Reload    func(ctx context.Context) (api.Reloaded, error)
 	Console   http.Handler
 }

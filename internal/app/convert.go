@@ -19,6 +19,7 @@ import (
 	"pointsman/steering"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/geo"
+	"pointsman/steering/slow"
 	"pointsman/steering/tsig"
 )
 
@@ -28,6 +29,7 @@ import (
 // inputs are the config in the packages' own terms: all that a start or a reload hands over.
 type inputs struct {
 	spec      *steering.Spec
+	slow      slow.Config
 	geo       geo.Data // see loadGeo
 	zones     []*dnsserver.Zone
 	keys      tsig.Ring
@@ -61,6 +63,8 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 	in.keys, wrong = keysOf(c)
 	bad = append(bad, wrong...)
 	bad = append(bad, hostMistakes(c, in.zones)...)
+	in.slow = slowOf(c)
+	bad = append(bad, slowMistakes(c, in.slow)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)

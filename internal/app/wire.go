@@ -36,6 +36,7 @@ import (
 	"pointsman/steering/drill"
 	"pointsman/steering/geo"
 	"pointsman/steering/override"
+	"pointsman/steering/slow"
 	"pointsman/steering/transfer"
 )
 
@@ -52,6 +53,7 @@ type parts struct {
 	geo       *geo.Source
 	engine    *steering.Engine
 	alias     *alias.Resolver
+	slow      *slow.Runner
 	drills    *drill.Runner
 	dns       *dnsserver.Server
 	cookies   *cookieKeeper // nil: there are none, or their secrets are given
@@ -128,6 +130,7 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 	if err := p.steer(in); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	p.slow = a.newSlow(c, p, in)
 	p.drills = drill.New(drill.Config{Node: c.Node, Store: p.sharedOr(), Table: p.engine.Table,
 		Usable: func(b string) bool { return p.tracker.View().Of(b).State.Usable() },
 		Served: p.drillServed, Logger: a.log, OnChange: p.tellDrill})
@@ -275,7 +278,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		Registerer: p.registry, Gatherer: p.registry, Info: a.info, Engine: p.engine,
 		View: p.tracker.View, Served: p.adminServed(), Overrides: book{p.book}, Purge: p.purge,
 		Providers: a.providers, Drills: p.drills, Edge: p.edge, Audit: p.audit,
-		Events: p.events, Reload: a.Reload, Console: console.Handler()})
+		Events: p.events, Loop: p.loopStatus, Reload: a.Reload, Console: console.Handler()})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ backends:
   - name: one
     addresses: [192.0.2.1]
     https: {}
+    contract: {tiers: [{}]}
+    cache: {working_set: 1}
     probe:
       url: http://192.0.2.1/
       headers: [{name: x-probe}]
@@ -291,6 +293,8 @@ func kindOf(typ reflect.Type) string {
 	switch {
 	case typ == reflect.TypeFor[time.Duration]():
 		return "duration"
+	case typ == reflect.TypeFor[config.Price]():
+		return "decimal"
 	case typ == reflect.TypeFor[config.Bytes]():
 		return "size"
 	case typ.Kind() == reflect.Slice:

@@ -44,6 +44,7 @@ func allowed() map[string][]string {
 		"steering/tsig":     {},
 		"steering/transfer": {"steering/tsig"},
 		"steering/drill":    {"probes", "steering", "internal/store"},
+		"steering/slow":     {"steering/control", "internal/store"},
 		"steering/sim":      {"probes", "probes/health", "steering", "steering/control"},
 
 		"providers":                    {},

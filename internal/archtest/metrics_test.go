@@ -30,6 +30,7 @@ import (
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/geo"
+	"pointsman/steering/slow"
 	"pointsman/steering/tap"
 	"pointsman/steering/transfer"
 )
@@ -198,6 +199,10 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 				return err
 			}
 			return s.Close()
+		},
+		"steering/slow": func(r prometheus.Registerer) error {
+			slow.NewRunner(slow.RunnerConfig{Registerer: r}, slow.Config{})
+			return nil
 		},
 		"steering/tap": func(r prometheus.Registerer) error {
 			_, err := tap.New(tap.Config{Registerer: r,

@@ -36,6 +36,7 @@ func (c *checker) all() {
 	c.lists()
 	c.audiences()
 	c.hosts()
+	c.steering()
 	c.bindings()
 	c.loops()
 	c.providers()

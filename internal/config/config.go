@@ -30,6 +30,8 @@ type Config struct {
 	DNS     DNS     `koanf:"dns"`
 	Probing Probing `koanf:"probing"`
 	Geo     Geo     `koanf:"geo"`
+	// Steering is how shares move that go by what is measured.
+	Steering Steering `koanf:"steering"`
 
 	// TSIGKeys are the keys that are shared with other nameservers (RFC 8945).
 	TSIGKeys []TSIGKey `koanf:"tsig_keys"`
@@ -464,6 +466,12 @@ type Backend struct {
 	// Cost is what a GB costs there, for pools that choose by cost, in whatever currency all
 	// costs are given in: a number of at most six decimals, such as 0.02.
 	Cost Price `koanf:"cost" min:"0" max:"1000000"`
+	// Contract is what its traffic costs in a month, for hosts whose balance is cost; left out: cost
+	// for each GB.
+	Contract *Contract `koanf:"contract"`
+	// Cache is how its cache warms, which limits the shares that it returns with; left out: they are
+	// not limited by that.
+	Cache *Cache `koanf:"cache"`
 	// Allow are the only clients that the backend may answer, whatever fails and whatever is
 	// pinned; nil: all.
 	Allow *Audience `koanf:"allow"`
@@ -618,6 +626,13 @@ type Host struct {
 	// fenced, so that users follow sooner; at most ttl, with which it never shortens. Left out: half
 	// of ttl, and no less than 5s.
 	TTLDegraded time.Duration `koanf:"ttl_degraded" min:"1s" max:"1h" step:"1s"`
+	// LeastTTL is the shortest TTL that resolvers with very many users are answered with, so that
+	// these divide, unless balance is queries. Left out: 5s, or ttl when that is shorter.
+	LeastTTL time.Duration `koanf:"least_ttl" min:"1s" max:"1h" step:"1s"`
+	// Balance is what shares are to make true: weights of answers (queries) or of requests
+	// (traffic), equal latencies (latency), equal loads by capacity (load), or the lowest cost
+	// within capacities and steering.within (cost).
+	Balance string `koanf:"balance" oneof:"queries traffic latency load cost"`
 	// Pools are tried in this order: the first with a usable member answers.
 	Pools []string `koanf:"pools" required:"yes"`
 	// Stickiness is spread (each query on its own) or sticky (a client prefix keeps its

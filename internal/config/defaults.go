@@ -10,6 +10,7 @@ type defaultValue struct{ path, value string }
 //   - zones[].soa.mbox is hostmaster in the zone;
 //   - hosts[].ttl_degraded is half of ttl, and no less than 5s;
 //   - hosts[].places[].name is made of the countries;
+//   - hosts[].least_ttl is 5s, or the host's ttl when that is shorter;
 //   - zones[].dnssec.key_dir is dnssec in state_dir;
 //   - interval, timeout, rise and fall of backends[].probe are those of probing.
 func defaults() []defaultValue {
@@ -63,6 +64,20 @@ func defaults() []defaultValue {
 		{"probing.fall", "3"},
 		{"probing.budget", "200"},
 
+		{"steering.response", "64KiB"},
+		{"steering.origin_factor", "1.5"},
+		{"steering.within.percent", "20"},
+		{"steering.within.span", "10ms"},
+		{"steering.loop.interval", "10s"},
+		{"steering.loop.slope", "4"},
+		{"steering.loop.delay", "30s"},
+		{"steering.loop.dead_band", "0.01"},
+		{"steering.loop.rate", "0.06"},
+		{"steering.loop.floor", "0.02"},
+		{"steering.loop.fresh", "2m"},
+		{"steering.loop.hold", "10m"},
+		{"steering.loop.decay", "10m"},
+
 		{"tsig_keys[].algorithm", "hmac-sha256"},
 
 		{"zones[].ttl", "5m"},
@@ -79,6 +94,9 @@ func defaults() []defaultValue {
 		{"zones[].dnssec.zone_key_lifetime", "720h"},
 		{"zones[].dnssec.parent_ttl", "24h"},
 
+		{"backends[].cache.cold", "1"},
+		{"backends[].cache.warm", "0.05"},
+		{"backends[].cache.life", "24h"},
 		{"backends[].https.priority", "1"},
 		{"backends[].https.hints", HintsAuto},
 		{"backends[].probe.kind", ProbeHTTP},
@@ -88,6 +106,7 @@ func defaults() []defaultValue {
 		{"pools[].members[].weight", "1"},
 
 		{"hosts[].ttl", "20s"},
+		{"hosts[].balance", BalanceQueries},
 		{"hosts[].stickiness", Spread},
 		{"hosts[].ramp", "30s"},
 		{"hosts[].flatten", FlattenAuto},

@@ -198,6 +198,9 @@ func (l *loader) names(cfg *Config) {
 	for i := range cfg.Hosts {
 		cfg.Hosts[i].namePlaces()
 		cfg.Hosts[i].shortenTTL()
+		if h := &cfg.Hosts[i]; h.LeastTTL == 0 {
+			h.LeastTTL = min(leastTTL, h.TTL)
+		}
 	}
 	for i := range cfg.Zones {
 		z := &cfg.Zones[i]

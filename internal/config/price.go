@@ -10,6 +10,12 @@ import (
 // add and compare alike on every machine.
 type Price int64
 
+// Ratio is a number that is no money, written and kept as prices are.
+type Ratio = Price
+
+// Float returns the number as it was written.
+func (p Price) Float() float64 { return float64(p) / million }
+
 const (
 	million      = 1_000_000
 	priceDigits  = 6                 // behind the point

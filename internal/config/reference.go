@@ -10,8 +10,13 @@ import (
 	"strings"
 )
 
-//go:embed config.go
-var structs string // the source of the structs: their comments are the reference
+// The sources of the structs: their comments are the reference.
+var (
+	//go:embed config.go
+	structs string
+	//go:embed steeringkeys.go
+	steeringStructs string
+)
 
 // Reference describes every key of the file, with its type, default, limits and meaning, as a
 // Markdown table. It is made from the structs, their tags and comments and from the defaults,
@@ -76,7 +81,7 @@ func typeName(s *schema) string {
 	case size:
 		return "size"
 	case price:
-		return "price"
+		return "decimal"
 	}
 	return "text"
 }
@@ -113,13 +118,17 @@ func limits(s, elem *schema) string {
 // comments reads the meaning of each field, by Type.Field: its comment, or the comment of its
 // type where it has none.
 func comments() map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", structs, parser.ParseComments)
-	if err != nil {
-		panic("config: config.go does not parse: " + err.Error()) // it was compiled
+	var decls []ast.Decl
+	for _, text := range []string{structs, steeringStructs} {
+		file, err := parser.ParseFile(token.NewFileSet(), "", text, parser.ParseComments)
+		if err != nil {
+			panic("config: the structs do not parse: " + err.Error()) // they were compiled
+		}
+		decls = append(decls, file.Decls...)
 	}
 	types, fields := map[string]string{}, map[string]string{}
 	shape := map[string]*ast.StructType{}
-	for _, d := range file.Decls {
+	for _, d := range decls {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok || decl.Tok != token.TYPE {
 			continue

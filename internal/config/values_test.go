@@ -39,6 +39,11 @@ func TestDefaultIsOnLoopbackAndComplete(t *testing.T) {
 		Probing: config.Probing{
 			Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 3, Budget: 200,
 		},
+		Steering: config.Steering{Response: 64 << 10, OriginFactor: 1_500_000,
+			Within: config.Within{Percent: 20, Span: 10 * time.Millisecond},
+			Loop: config.Loop{Interval: 10 * time.Second, Slope: 4_000_000, Delay: 30 * time.Second,
+				DeadBand: 10_000, Rate: 60_000, Floor: 20_000, Fresh: 2 * time.Minute,
+				Hold: 10 * time.Minute, Decay: 10 * time.Minute}},
 		Edge: config.Edge{Listen: []string{"127.0.0.1:8080"}, Memory: 256 << 20},
 		Purge: config.Purge{
 			Deadline: 24 * time.Hour, Verify: true, Durability: config.DurabilityLocal,
@@ -63,8 +68,9 @@ func TestElementsTakeTheirDefaults(t *testing.T) {
 		t.Errorf("probe (-want +got):\n%s", diff)
 	}
 	host := config.Host{
-		Name: "cdn.example.test", TTL: 20 * time.Second, TTLDegraded: 10 * time.Second, Pools: []string{"all"},
-		Stickiness: "spread", Ramp: 30 * time.Second, Flatten: "auto",
+		Name: "cdn.example.test", TTL: 20 * time.Second, TTLDegraded: 10 * time.Second,
+		Pools: []string{"all"}, Stickiness: "spread", Ramp: 30 * time.Second, Flatten: "auto",
+		Balance: "queries", LeastTTL: 5 * time.Second,
 	}
 	if diff := cmp.Diff(host, cfg.Hosts[0]); diff != "" {
 		t.Errorf("host (-want +got):\n%s", diff)

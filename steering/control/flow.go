@@ -245,8 +245,9 @@ func (n *network) supplier(backend string) int {
 // checkProblem returns every mistake of a problem, joined. Both lists are in order.
 func checkProblem(bound Bound, demands []Demand, suppliers []Supplier) error {
 	var errs []error
-	if bound.Within < 0 || !(bound.Percent >= 0 && bound.Percent <= 10_000) {
-		errs = append(errs, errors.New("the latency bound must be 0 to 10,000 % and not below 0"))
+	if bound.Within < 0 || bound.Within > time.Hour ||
+		!(bound.Percent >= 0 && bound.Percent <= 10_000) {
+		errs = append(errs, errors.New("the latency bound must be 0 to 10,000 % and 0 to an hour"))
 	}
 	price := int64(1)
 	for i, s := range suppliers {

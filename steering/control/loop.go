@@ -157,21 +157,22 @@ func (c LoopConfig) step(list []member, in LoopInput) LoopStep {
 		step.Verdict, step.Blind = c.blind(list, age, in.Blind, since)
 		return step
 	}
-	worst := list[findErrors(list, tracking)]
+	floor := c.floor(list, tracking)
+	worst := list[findErrors(list, tracking, floor)]
 	step := LoopStep{Verdict: Moved, Backend: worst.backend, Error: worst.err}
 	part := c.Gain * since.Seconds() / c.Interval.Seconds()
 	switch {
 	case since == 0:
 		step.Verdict = Waiting
 	case math.Abs(worst.err) <= c.DeadBand:
-		if !c.floor(list, tracking) { // else a backend came back and starts from 0
+		if !lift(list, tracking, floor) { // else a backend came back and starts from 0
 			step.Verdict = Settled
 		}
 	default:
 		if c.move(list, since, func(m member) float64 { return part * m.err }) {
 			step.Verdict = Limited
 		}
-		c.floor(list, tracking)
+		lift(list, tracking, floor)
 	}
 	return step
 }
@@ -249,28 +250,52 @@ func stalest(list []member, signals map[string]Signal) (backend string, age time
 // findErrors says how much each backend should gain, and returns the index of the largest
 // error. The errors add up to 0. With a goal they are what the measured traffic lacks of it.
 // Without one, backends whose signal is above the mean lose in proportion to their share, and
-// those below it gain: that is the same for a backend alone and for two halves of it.
-func findErrors(list []member, tracking bool) (worst int) {
-	mean := 0.0
-	if tracking && !normal(list, func(m *member) *float64 { return &m.signal }) {
-		return 0 // no traffic at all is no error
+// those below it gain: that is the same for a backend alone and for two halves of it. Backends
+// that should lose and are at the floor already are left out, and with them what they have: else
+// the others would be told for ever to gain what nobody can give.
+func findErrors(list []member, tracking bool, floor float64) (worst int) {
+	open := make([]*member, len(list))
+	for i := range list {
+		open[i] = &list[i]
 	}
-	for _, m := range list {
-		mean += m.share * m.signal
+	for {
+		errorsOf(open, tracking)
+		before := len(open)
+		open = slices.DeleteFunc(open, func(m *member) bool {
+			if m.err >= 0 || floor == 0 || m.share > floor*(1+1e-9) || tracking && m.goal == 0 {
+				return false
+			}
+			m.err = 0
+			return true
+		})
+		if len(open) == before {
+			break
+		}
 	}
 	for i := range list {
-		m := &list[i]
-		switch {
-		case tracking:
-			m.err = m.goal - m.signal
-		case mean > 0:
-			m.err = m.share * (1 - m.signal/mean)
-		}
-		if math.Abs(m.err) > math.Abs(list[worst].err)+1e-12 { // of equals the first
+		if math.Abs(list[i].err) > math.Abs(list[worst].err)+1e-12 { // of equals the first
 			worst = i
 		}
 	}
 	return worst
+}
+
+// errorsOf fills in the errors of backends that divide what they have among themselves.
+func errorsOf(open []*member, tracking bool) {
+	shares, goals, signals, mean := 0.0, 0.0, 0.0, 0.0
+	for _, m := range open {
+		m.err = 0
+		shares, goals, signals = shares+m.share, goals+m.goal, signals+m.signal
+		mean += m.share * m.signal
+	}
+	for _, m := range open {
+		switch {
+		case tracking && signals > 0 && goals > 0: // no traffic at all is no error
+			m.err = shares * (m.goal/goals - m.signal/signals)
+		case !tracking && mean > 0:
+			m.err = m.share * (1 - m.signal*shares/mean)
+		}
+	}
 }
 
 // move moves every share, and all moves in proportion when together they are more than the
@@ -291,19 +316,66 @@ func (c LoopConfig) move(list []member, since time.Duration, by func(member) flo
 	return part < 1
 }
 
-// floor lifts backends to the floor, and ends the way down of those whose goal is 0. It reports
-// whether one was clearly below: adding up to 1 makes the lifted ones a little less than it.
-func (c LoopConfig) floor(list []member, tracking bool) (lifted bool) {
+// floor returns the least share of this step: with many backends their floors together are half
+// of everything at most. Goals above 0 are lifted to it, as no share would follow one below.
+func (c LoopConfig) floor(list []member, tracking bool) float64 {
+	least := min(c.Floor, 0.5/float64(len(list)))
+	if tracking {
+		fill(list, least, func(m *member) *float64 { return &m.goal },
+			func(m *member) bool { return m.goal > 0 })
+	}
+	return least
+}
+
+// lift lifts backends to the floor, and ends the way down of those whose goal is 0. It reports
+// whether one was below.
+func lift(list []member, tracking bool, floor float64) (lifted bool) {
 	const nothing = 0.001
 	for i := range list {
 		m := &list[i]
-		if !tracking || m.goal > 0 {
-			lifted = lifted || m.share < 0.8*c.Floor
-			m.share = max(m.share, c.Floor)
-		} else if m.share < nothing {
-			m.share = 0
+		if tracking && m.goal == 0 {
+			if m.share < nothing {
+				m.share = 0
+			}
+			continue
+		}
+		lifted = lifted || m.share < floor*(1-1e-9)
+	}
+	share := func(m *member) *float64 { return &m.share }
+	if !fill(list, floor, share, func(m *member) bool { return !tracking || m.goal > 0 }) {
+		normal(list, share)
+	}
+	return lifted
+}
+
+// fill gives those that count least of a field exactly that, and takes it from all others in
+// proportion; at most half of the whole goes to the least. It reports whether it had to.
+func fill(list []member, least float64, field func(*member) *float64,
+	counts func(*member) bool) (filled bool) {
+	low := make([]bool, len(list))
+	for {
+		found, taken, rest := false, 0.0, 0.0
+		for i := range list {
+			v := *field(&list[i])
+			if counts(&list[i]) && v < least*(1-1e-12) {
+				low[i], found = true, true
+			}
+			if low[i] {
+				taken += least
+			} else {
+				rest += v
+			}
+		}
+		if !found {
+			return filled
+		}
+		filled = true
+		for i := range list {
+			if low[i] {
+				*field(&list[i]) = least
+			} else {
+				*field(&list[i]) *= (1 - taken) / rest
+			}
 		}
 	}
-	normal(list, func(m *member) *float64 { return &m.share })
-	return lifted
 }

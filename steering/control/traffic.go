@@ -76,7 +76,7 @@ func Assign(in TrafficInput) (Traffic, error) {
 	case !(in.Tolerance > 0):
 		return Traffic{}, fmt.Errorf("assigning resolvers: a tolerance of %v", in.Tolerance)
 	}
-	list := heaviest(in.Resolvers)
+	list := Heaviest(in.Resolvers, MostAssigned)
 	sum := 0.0
 	for _, r := range list {
 		sum += r.Load
@@ -98,8 +98,8 @@ func Assign(in TrafficInput) (Traffic, error) {
 	return out, nil
 }
 
-// heaviest returns a sorted copy of the resolvers that count, each prefix once.
-func heaviest(list []Resolver) []Resolver {
+// Heaviest returns up to most of the resolvers that count, largest first, each prefix once.
+func Heaviest(list []Resolver, most int) []Resolver {
 	out := make([]Resolver, 0, len(list))
 	seen := make(map[netip.Prefix]bool, len(list))
 	for _, r := range list {
@@ -109,7 +109,7 @@ func heaviest(list []Resolver) []Resolver {
 		}
 	}
 	sortResolvers(out)
-	return out[:min(len(out), MostAssigned)]
+	return out[:min(len(out), max(0, most))]
 }
 
 // deficits is what each backend lacks of its target while resolvers are handed out.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -20,10 +21,35 @@ func (c Cache) Miss(warmth float64) float64 {
 	return c.Cold - (c.Cold-c.Warm)*min(1, max(0, warmth))
 }
 
+// Validate returns what is wrong with a cache.
+func (c Cache) Validate() error {
+	switch {
+	case !(c.Cold >= 0 && c.Cold <= 1) || !(c.Warm >= 0 && c.Warm <= 1):
+		return fmt.Errorf("the miss ratios are %v cold and %v warm, not 0 to 1", c.Cold, c.Warm)
+	case c.Warm > c.Cold:
+		return fmt.Errorf("a warm cache misses %v and a cold one %v: less", c.Warm, c.Cold)
+	case !(c.WorkingSet > 0) || math.IsInf(c.WorkingSet, 0):
+		return fmt.Errorf("the working set is %v requests, not above 0", c.WorkingSet)
+	case c.Life <= 0:
+		return fmt.Errorf("an object's life is %s, not above 0", c.Life)
+	}
+	return nil
+}
+
 // After returns the warmth after a time at so many requests a second: what it serves fills it,
-// and its age empties it. With no requests it cools.
+// and its age empties it. With no requests it cools. A working set of 0 is full with the first
+// request, and with a life of 0 nothing stays.
 func (c Cache) After(warmth, rate float64, elapsed time.Duration) float64 {
-	fill, leak := max(0, rate)/c.WorkingSet, 1/c.Life.Seconds()
+	switch {
+	case c.Life <= 0:
+		return 0
+	case !(c.WorkingSet > 0) && rate > 0:
+		return 1
+	}
+	fill, leak := 0.0, 1/c.Life.Seconds()
+	if rate > 0 {
+		fill = rate / c.WorkingSet
+	}
 	end := fill / (fill + leak)
 	return end + (warmth-end)*math.Exp(-(fill+leak)*max(0, elapsed.Seconds()))
 }

@@ -1,0 +1,5 @@
+//go:build race
+
+package slow_test
+
+const shorter = 10
