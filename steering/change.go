@@ -79,6 +79,7 @@ func cause(before, after Inputs) string {
 	}
 	parts = append(parts, healthCauses(before.View, after.View)...)
 	parts = append(parts, overrideCauses(before, after)...)
+	parts = append(parts, fedCauses(before, after)...)
 	if before.Countries != after.Countries {
 		parts = append(parts, "country data")
 	}

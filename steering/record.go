@@ -26,6 +26,7 @@ type record struct {
 	View      *health.View   `json:"view"`
 	Shares    control.Shares `json:"shares"`
 	Overrides []Override     `json:"overrides"`
+	Fed       []FedValue     `json:"fed,omitempty"`
 	Addresses Addresses      `json:"addresses,omitempty"`
 	Countries *CountryData   `json:"countries,omitempty"`
 	// Latencies are in nanoseconds.
@@ -61,7 +62,7 @@ func Countries(l *geo.Locator) *CountryData {
 // changes no table. An error says that a number among the shares has no JSON form.
 func EncodeInputs(in Inputs, countries *CountryData) ([]byte, error) {
 	b, err := json.Marshal(record{Format: recordFormat, Version: in.Version, Now: in.Now,
-		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides,
+		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides, Fed: in.Fed,
 		Countries: countries, Latencies: in.Latencies, Addresses: in.Addresses})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the inputs of table %d: %w", in.Version, err)
@@ -92,7 +93,7 @@ func DecodeInputs(data []byte, countries *geo.Locator) (Inputs, error) {
 	}
 	in := Inputs{Version: r.Version, Now: r.Now, Spec: r.Spec, View: r.View, Shares: r.Shares,
 		Overrides: r.Overrides, Countries: countries, Latencies: r.Latencies,
-		Addresses: r.Addresses}
+		Addresses: r.Addresses, Fed: r.Fed}
 	switch have := Countries(countries); {
 	case r.Countries == nil && have == nil:
 	case r.Countries == nil:
