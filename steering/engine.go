@@ -281,7 +281,10 @@ func (e *Engine) tick() {
 // ended reports whether an override, or what a feed said, began or ceased to hold since the last
 // compilation.
 func (e *Engine) ended(now time.Time) bool {
-	return !sameFed(e.compiled.Fed, e.compiled.Now, e.inputs.Fed, now) || slices.ContainsFunc(e.compiled.Overrides, func(o Override) bool {
+	if !sameFed(e.compiled.Fed, e.compiled.Now, e.inputs.Fed, now) {
+		return true
+	}
+	return slices.ContainsFunc(e.compiled.Overrides, func(o Override) bool {
 		return o.Active(e.compiled.Now) != o.Active(now)
 	})
 }

@@ -7,11 +7,15 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"slices"
 	"strings"
 )
 
 //go:embed config.go
 var structs string // the source of the structs: their comments are the reference
+
+//go:embed feeds.go
+var feedStructs string // the rest of it
 
 // Reference describes every key of the file, with its type, default, limits and meaning, as a
 // Markdown table. It is made from the structs, their tags and comments and from the defaults,
@@ -113,13 +117,9 @@ func limits(s, elem *schema) string {
 // comments reads the meaning of each field, by Type.Field: its comment, or the comment of its
 // type where it has none.
 func comments() map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", structs, parser.ParseComments)
-	if err != nil {
-		panic("config: config.go does not parse: " + err.Error()) // it was compiled
-	}
 	types, fields := map[string]string{}, map[string]string{}
 	shape := map[string]*ast.StructType{}
-	for _, d := range file.Decls {
+	for _, d := range slices.Concat(declarations(structs), declarations(feedStructs)) {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok || decl.Tok != token.TYPE {
 			continue
@@ -140,6 +140,14 @@ func comments() map[string]string {
 		}
 	}
 	return fields
+}
+
+func declarations(source string) []ast.Decl {
+	file, err := parser.ParseFile(token.NewFileSet(), "config", source, parser.ParseComments)
+	if err != nil {
+		panic("config: its own source does not parse: " + err.Error()) // it was compiled
+	}
+	return file.Decls
 }
 
 func oneLine(c *ast.CommentGroup) string {
