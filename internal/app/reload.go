@@ -154,6 +154,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 	p.takeCookies(next.config)
 	p.limitAnswers(in)
 	p.resolves(in)
+	p.feeds.SetFeeds(in.feeds)
 	p.tracker.SetBackends(in.backends, in.rules)
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)

@@ -97,13 +97,6 @@ func (h Held) newer(o Held, now time.Time) bool {
 		h.Since.Compare(o.Since), cmp.Compare(h.Value, o.Value), flag(h.None)-flag(o.None)) > 0
 }
 
-// same reports whether two records are equal, as times that came through JSON compare.
-func (h Held) same(o Held) bool {
-	return h.Value == o.Value && h.None == o.None && h.Latest == o.Latest &&
-		h.Withdrawn == o.Withdrawn && h.Since.Equal(o.Since) && h.At.Equal(o.At) &&
-		h.Heard.Equal(o.Heard)
-}
-
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -262,9 +262,7 @@ func (k *Keeper) Clear(ctx context.Context, name, backend, actor string) (Outcom
 			out.Taken++
 		}
 	}
-	if s := k.states[f.Name]; s != nil {
-		s.etag, s.data = "", nil
-	}
+	k.state(f.Name).etag = ""
 	k.mu.Unlock()
 	k.tell()
 	k.cfg.Logger.Info("feed cleared", "feed", name, "backend", backend, "actor", actor)
@@ -296,8 +294,8 @@ func (k *Keeper) take(f *Feed, data []byte) (document, error) {
 		}
 		b[at] = h.hear(f, at.Field, s, now)
 	}
-	if s := k.states[f.Name]; s != nil && (len(d.said) > 0 || len(d.refused) == 0) {
-		s.heard = now
+	if len(d.said) > 0 || len(d.refused) == 0 {
+		k.state(f.Name).heard = now
 	}
 	complaint := k.complaint(f.Name, d.refused)
 	k.mu.Unlock()
@@ -319,12 +317,21 @@ func (k *Keeper) complaint(name string, list []Refusal) bool {
 	for _, r := range list {
 		text += r.Path + " " + r.Reason + "\n"
 	}
-	s := k.states[name]
-	if s == nil || s.complained == text {
+	s := k.state(name)
+	if s.complained == text {
 		return false
 	}
 	s.complained = text
 	return text != ""
+}
+
+// state returns what is known of a feed; of one that is gone, what nobody will see. The caller holds
+// k.mu.
+func (k *Keeper) state(name string) *state {
+	if s := k.states[name]; s != nil {
+		return s
+	}
+	return &state{}
 }
 
 func compareKeys(a, b key) int {

@@ -95,7 +95,7 @@ func (k *Keeper) follow(ctx context.Context, f *Feed) {
 	c := k.client(f)
 	defer c.CloseIdleConnections()
 	k.mu.Lock()
-	tried := k.states[f.Name].tried
+	tried := k.state(f.Name).tried
 	k.mu.Unlock()
 	wait := time.Duration(0) // after a reload, when the next one is due
 	if !tried.IsZero() {
@@ -160,8 +160,9 @@ func (k *Keeper) pull(ctx context.Context, c *http.Client, f *Feed) (later time.
 		r.Header.Set("Authorization", "Bearer "+f.Token.Reveal())
 	}
 	k.mu.Lock()
-	k.states[f.Name].tried = k.now()
-	etag, data := k.states[f.Name].etag, k.states[f.Name].data
+	s := k.state(f.Name)
+	s.tried = k.now()
+	etag, data := s.etag, s.data
 	k.mu.Unlock()
 	if etag != "" {
 		r.Header.Set("If-None-Match", etag)
@@ -198,9 +199,8 @@ func (k *Keeper) answered(f *Feed, data []byte, etag string) error {
 		data = nil
 	}
 	k.mu.Lock()
-	if s := k.states[f.Name]; s != nil {
-		s.etag, s.data = etag, data
-	}
+	s := k.state(f.Name)
+	s.etag, s.data = etag, data
 	k.mu.Unlock()
 	result := "taken"
 	if len(d.refused) > 0 {
@@ -213,11 +213,7 @@ func (k *Keeper) answered(f *Feed, data []byte, etag string) error {
 // pulled notes how a pull went, and logs when that changed.
 func (k *Keeper) pulled(f *Feed, err error) {
 	k.mu.Lock()
-	s := k.states[f.Name]
-	if s == nil {
-		k.mu.Unlock()
-		return // the feed is gone
-	}
+	s := k.state(f.Name)
 	was := s.err
 	if s.err = ""; err != nil {
 		s.err = err.Error()
