@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pointsman/probes/health"
 	"pointsman/steering"
 )
@@ -147,6 +149,13 @@ func TestFedValuesAreExplainedWithTheirAge(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
+	}
+	want := []string{"drained by the config", "capacity 10 by feed noc"}
+	marked := compile(t, steering.Inputs{View: view(1), Spec: spec(func(s *steering.Spec) {
+		s.Backends[1].Drain = true
+	}), Fed: []steering.FedValue{silent, fedValue("b", steering.FieldCapacity, 10)}})
+	if d := cmp.Diff(want, marked.Metadata("b")); d != "" {
+		t.Errorf("metadata (-want +got):\n%s", d)
 	}
 	if ages != 3 {
 		t.Errorf("%d of 3 fed values have their age", ages)

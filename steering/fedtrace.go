@@ -61,3 +61,34 @@ func (p *poolTrace) metadata(c *compiler, backend string, weighted bool) {
 		note("'s weight by feed " + weight.Feed + " is ignored: an operator gave it another")
 	}
 }
+
+// Metadata tells, for people, what of a backend's metadata differs from "as the probes say, with
+// its configured weight, capacity and cost", and by whom. It is nil when nothing does.
+func (t *Table) Metadata(backend string) []string {
+	c, b := t.compiler, t.compiler.specs[backend]
+	if b == nil {
+		return nil
+	}
+	var out []string
+	up, drain := c.fed.of(backend, FieldUp), c.fed.of(backend, FieldDrain)
+	switch {
+	case up != nil && up.Value == 0:
+		out = append(out, "out by feed "+up.Feed)
+	case b.Up == UpAlways:
+		out = append(out, "always up by the config")
+	case b.Up == UpNever && up == nil:
+		out = append(out, "out by the config")
+	}
+	switch {
+	case drain != nil && drain.Value != 0:
+		out = append(out, "drained by feed "+drain.Feed)
+	case drain == nil && b.Drain:
+		out = append(out, "drained by the config")
+	}
+	for _, field := range []Field{FieldWeight, FieldCapacity, FieldCost} {
+		if v := c.fed.of(backend, field); v != nil {
+			out = append(out, string(field)+" "+v.Text()+" by feed "+v.Feed)
+		}
+	}
+	return out
+}

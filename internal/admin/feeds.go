@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -25,8 +26,8 @@ func (s *Server) feeds(context.Context, *none) (*body[[]api.Feed], error) {
 }
 
 type feedInput struct {
-	Name    string `path:"name" maxLength:"128"`
-	RawBody []byte `contentType:"application/json" required:"true"`
+	Name string `path:"name" maxLength:"128"`
+	Body json.RawMessage
 }
 
 // pushFeed takes a document. What says the same as before is no act, and not recorded: feeds speak
@@ -35,16 +36,16 @@ func (s *Server) pushFeed(ctx context.Context, in *feedInput) (*body[api.FeedOut
 	if s.cfg.Feeds == nil {
 		return nil, absent("steering")
 	}
-	changes, err := s.cfg.Feeds.Changes(in.Name, in.RawBody)
+	changes, err := s.cfg.Feeds.Changes(in.Name, in.Body)
 	if err != nil {
 		return nil, fail(err)
 	}
 	if changes {
-		if err := s.record(ctx, "feed", in.Name, shortened(in.RawBody), true); err != nil {
+		if err := s.record(ctx, "feed", in.Name, shortened(in.Body), true); err != nil {
 			return nil, err
 		}
 	}
-	out, err := s.cfg.Feeds.Push(ctx, in.Name, in.RawBody, callerOf(ctx).actor)
+	out, err := s.cfg.Feeds.Push(ctx, in.Name, in.Body, callerOf(ctx).actor)
 	if err != nil {
 		return nil, fail(err)
 	}
