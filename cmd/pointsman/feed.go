@@ -132,7 +132,7 @@ func writeOutcome(w io.Writer, o api.FeedOutcome, asJSON bool, done string) erro
 			return err
 		}
 	} else {
-		fmt.Fprintf(w, "%d values %s\n", o.Taken, done)
+		fmt.Fprintf(w, "values %s: %d\n", done, o.Taken)
 		switch {
 		case o.Unsaved:
 			fmt.Fprintln(w, "no store can be written: a restart of the node would forget them")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"pointsman/internal/secret"
@@ -454,4 +456,63 @@ func TestAReloadKeepsWhatWasSaidAndAsksNoMoreOften(t *testing.T) {
 			t.Errorf("a feed that is gone: %d pulls, in force: %q", s.count()-before, n.inForce())
 		}
 	})
+}
+
+func TestFeedsShowInMetricsAndGoWithTheConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := prometheus.NewRegistry()
+		n := run(t, Config{Registerer: r}, *noc())
+		doc := `{"backends": {"a": {"cost": 0.5, "hosts": {"cdn.example.test": {"load": 3}}}, "c": {}}}`
+		if _, err := n.Push(t.Context(), "noc", []byte(doc), "kim"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		for name, want := range map[string]string{
+			"pointsman_feed_value":          "[noc a cost 0.5] [noc a load cdn.example.test 3]",
+			"pointsman_feed_values":         "[noc held 2] [noc silent 0] [noc waiting 0]",
+			"pointsman_feed_age_seconds":    "[noc 2]",
+			"pointsman_feed_refusals_total": "[noc backend 1]",
+		} {
+			if got := seriesOf(t, r, name); got != want {
+				t.Errorf("%s: %s, want %s", name, got, want)
+			}
+		}
+		n.SetFeeds(nil)
+		time.Sleep(2 * time.Second)
+		for _, name := range []string{"pointsman_feed_value", "pointsman_feed_values",
+			"pointsman_feed_age_seconds", "pointsman_feed_refusals_total"} {
+			if got := seriesOf(t, r, name); got != "" {
+				t.Errorf("%s is still there: %s", name, got)
+			}
+		}
+	})
+}
+
+// seriesOf is a metric's series, as text.
+func seriesOf(t *testing.T, r *prometheus.Registry, name string) string {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			text := ""
+			for _, l := range []string{"feed", "backend", "field", "state", "reason"} {
+				if labels[l] != "" {
+					text += labels[l] + " "
+				}
+			}
+			out = append(out, fmt.Sprintf("[%s%v]", text, m.GetGauge().GetValue()+m.GetCounter().GetValue()))
+		}
+	}
+	return strings.Join(out, " ")
 }

@@ -56,6 +56,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		}
 		k.forget()
 		k.tell()
+		k.metrics.show(k.Status())
 		k.save(ctx)
 		k.sync(ctx)
 	}
