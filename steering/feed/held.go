@@ -171,8 +171,6 @@ const (
 	thousandths = 1000
 	// shown is how long an ended value is kept for explanations.
 	shown = 24 * time.Hour
-	// mostKept bounds the values of a feed's record.
-	mostKept = 20_000
 )
 
 // scaled turns a number of a document into a whole number of its parts.
