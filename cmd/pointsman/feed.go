@@ -24,6 +24,7 @@ func newFeed() *cobra.Command {
 		Long: "Say what backends' metadata are, in place of the config: up, drain, weight (in percent of\n" +
 			"the configured ones), capacity, cost and measured load. Which feeds there are, and of what\n" +
 			"they may speak, stands in the config under feeds.",
+		Example: "  pointsman feed list\n  pointsman feed set noc fastly --weight 50",
 	}
 	asGroup(c)
 	c.AddCommand(newFeedSet(), newFeedList(), newFeedClear())
