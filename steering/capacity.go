@@ -27,9 +27,10 @@ func (c *compiler) capacities() map[string]uint64 {
 		}
 	}
 	caps := make(map[string]uint64)
-	for _, b := range c.in.Spec.Backends {
-		if load := loads[b.Name]; b.Capacity > 0 && load > b.Capacity {
-			caps[b.Name] = proportion(b.Capacity, weightUnit, load)
+	for i := range c.in.Spec.Backends {
+		b := &c.in.Spec.Backends[i]
+		if load, most := loads[b.Name], c.capacity(b); most > 0 && load > most {
+			caps[b.Name] = proportion(most, weightUnit, load)
 		}
 	}
 	return caps
@@ -41,19 +42,26 @@ func (tr *Trace) capacities(c *compiler, h *Host, rungs []*node) {
 		return
 	}
 	var notes []string
+	var inputs []Input
 	seen := make(map[string]bool)
 	for _, n := range rungs {
 		for s := range n.leaves() {
 			most, bounded := c.caps[s.backend]
+			if !seen[s.backend] {
+				inputs = append(inputs, c.fedInputs(s.backend, FieldCapacity)...)
+			}
 			if bounded && !seen[s.backend] {
 				notes = append(notes, fmt.Sprintf("%s %.1f%%", s.backend, float64(most)*100/weightUnit))
 			}
 			seen[s.backend] = true
 		}
 	}
-	if notes != nil {
+	switch {
+	case notes != nil:
 		tr.add("capacity", "at most "+strings.Join(notes, ", ")+", by the load of all hosts that "+
-			"may use them; what is above goes to the others, then to the pools after")
+			"may use them; what is above goes to the others, then to the pools after", inputs...)
+	case inputs != nil:
+		tr.add("capacity", "none of the backends is bounded", inputs...)
 	}
 }
 

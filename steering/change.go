@@ -80,6 +80,7 @@ func cause(before, after Inputs) string {
 	parts = append(parts, healthCauses(before.View, after.View)...)
 	parts = append(parts, overrideCauses(before, after)...)
 	parts = append(parts, guidanceCauses(before.Guidance, after.Guidance)...)
+	parts = append(parts, fedCauses(before, after)...)
 	if before.Countries != after.Countries {
 		parts = append(parts, "country data")
 	}

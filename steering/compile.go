@@ -66,6 +66,7 @@ type compiler struct {
 	pools    map[string]*Pool  // members in the order of their names, unless it counts
 	caps     map[string]uint64 // by backend, in millionths of each of its hosts; see capacities
 	orders   orders
+	fed      fed
 	classes  classBook
 	verdicts verdicts // while compiling
 	// constrained is true when any backend has an audience.
@@ -89,6 +90,7 @@ func newCompiler(in Inputs) *compiler {
 		pools:   make(map[string]*Pool, len(in.Spec.Pools)),
 		specs:   make(map[string]*Backend, len(in.Spec.Backends)),
 		orders:  newOrders(in.Overrides, in.Now),
+		fed:     newFed(in.Fed, in.Now),
 		classes: newClassBook(in),
 	}
 	c.in.Prior, c.verdicts = nil, make(verdicts)

@@ -62,7 +62,8 @@ type Engine struct {
 	inputs     Inputs     // the latest handed in; Spec is nil before the first SetSpec
 	compiled   Inputs     // those behind the last table compiled
 	ramps      map[string]time.Duration
-	ring       []Change // the last ringSize, oldest first
+	returned   map[string]time.Time // when feeds let backends back; see letBack
+	ring       []Change             // the last ringSize, oldest first
 	seq        uint64
 	pending    []Change // not yet given to OnChange
 	delivering bool     // somebody is calling OnChange
@@ -138,6 +139,19 @@ func (e *Engine) SetOverrides(list []Override) {
 	if !same {
 		e.inputs.Overrides = slices.Clone(list)
 	}
+	e.mu.Unlock()
+	if !same {
+		e.move()
+	}
+}
+
+// SetFed hands in what feeds say of backends, all of it. Run compiles when other values hold;
+// those that were merely said again show in explanations. The engine keeps a copy.
+func (e *Engine) SetFed(list []FedValue) {
+	now := e.config.Now()
+	e.mu.Lock()
+	same := sameFed(e.inputs.Fed, now, list, now)
+	e.inputs.Fed = slices.Clone(list)
 	e.mu.Unlock()
 	if !same {
 		e.move()
@@ -275,8 +289,12 @@ func (e *Engine) tick() {
 	}
 }
 
-// ended reports whether an override began or ceased to hold since the last compilation.
+// ended reports whether an override, or what a feed said, began or ceased to hold since the last
+// compilation.
 func (e *Engine) ended(now time.Time) bool {
+	if !sameFed(e.compiled.Fed, e.compiled.Now, e.inputs.Fed, now) {
+		return true
+	}
 	return slices.ContainsFunc(e.compiled.Overrides, func(o Override) bool {
 		return o.Active(e.compiled.Now) != o.Active(now)
 	})
@@ -307,6 +325,7 @@ type report struct {
 // that explanations see the newest inputs. The caller holds e.mu.
 func (e *Engine) compile(in Inputs, ramps map[string]time.Duration, force bool) report {
 	in.Now = e.config.Now()
+	e.letBack(in)
 	in.Shares = e.step(in, ramps, in.Now)
 	current := e.table.Load()
 	in.Version = e.config.Version + 1

@@ -70,9 +70,11 @@ func (p *poolTrace) values(c *compiler) {
 			p.inputs = append(p.inputs, latencyInput(c.in, m.Backend))
 			return
 		}
-		cost := c.specs[m.Backend].Cost
-		p.inputs = append(p.inputs, Input{Kind: "cost", Backend: m.Backend, Source: "config",
-			Value: fmt.Sprintf("%d.%06d", cost/weightUnit, cost%weightUnit)})
+		p.inputs = append(p.inputs, c.fedInputs(m.Backend, FieldCost)...)
+		if c.fed.of(m.Backend, FieldCost) == nil {
+			p.inputs = append(p.inputs, Input{Kind: "cost", Backend: m.Backend, Source: "config",
+				Value: millionths(c.specs[m.Backend].Cost)})
+		}
 	})
 }
 

@@ -47,18 +47,22 @@ func (c *compiler) node(h *Host, name, role string, tr *Trace) *node {
 func (c *compiler) standing(h *Host, pool string, m Member, step *poolTrace) *standing {
 	s := &standing{backend: m.Backend, pool: pool}
 	health := c.in.View.Of(m.Backend)
-	s.usable = health.State.Usable()
+	s.usable = c.usable(m.Backend, health.State.Usable())
 	s.mute = c.answer(h, m.Backend).mute()
 	out := c.orders.drain(h.Name, m.Backend)
-	s.drained = out != nil
 	weighted := c.orders.weight(h.Name, m.Backend)
+	s.drained = out != nil || c.drained(m.Backend, weighted != nil)
 	weight := m.Weight
 	if weighted != nil {
 		weight = min(weighted.Weight, maxWeight)
 	}
 	factor := c.factor(h, m.Backend)
 	s.weight = scale(weight, factor)
+	if weighted == nil {
+		s.weight = c.fedWeight(m.Backend, s.weight)
+	}
 	step.member(c.in, m, health, out, weighted, factor)
+	step.metadata(c, m.Backend, weighted != nil)
 	if h.Flatten {
 		step.flattened(c.in, m.Backend, c.answers[m.Backend].cname)
 	}
@@ -189,9 +193,6 @@ func (c *compiler) latency(backend string) (uint64, bool) {
 	d := c.in.Latencies[backend]
 	return uint64(max(d, 0)), d > 0
 }
-
-// cost is what a gigabyte costs at a backend.
-func (c *compiler) cost(backend string) (uint64, bool) { return c.specs[backend].Cost, true }
 
 // combine divides among parts by their weights, and within each as its mix says.
 func combine(parts []part) []standing {

@@ -19,8 +19,8 @@ func (e *Engine) step(in Inputs, ramps map[string]time.Duration, now time.Time) 
 	for name, ramp := range ramps {
 		h := in.View.Of(name)
 		backends = append(backends, control.Backend{
-			Name: name, Usable: h.State.Usable(), UsableSince: h.UsableSince, Ramp: ramp,
-			Limit: limitOf(in.Guidance, faded, name),
+			Name: name, Usable: h.State.Usable(), UsableSince: e.cameBack(name, h.UsableSince),
+			Ramp: ramp, Limit: limitOf(in.Guidance, faded, name),
 		})
 	}
 	return control.Step(control.Inputs{Now: now, Prev: in.Shares, Backends: backends,

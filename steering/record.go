@@ -28,6 +28,7 @@ type record struct {
 	Overrides []Override     `json:"overrides"`
 	// Guidance is left out when there never was any.
 	Guidance  *control.Guidance `json:"guidance,omitempty"`
+	Fed       []FedValue        `json:"fed,omitempty"`
 	Addresses Addresses         `json:"addresses,omitempty"`
 	Countries *CountryData      `json:"countries,omitempty"`
 	// Latencies are in nanoseconds.
@@ -63,7 +64,7 @@ func Countries(l *geo.Locator) *CountryData {
 // changes no table. An error says that a number among the shares has no JSON form.
 func EncodeInputs(in Inputs, countries *CountryData) ([]byte, error) {
 	r := record{Format: recordFormat, Version: in.Version, Now: in.Now,
-		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides,
+		Spec: in.Spec, View: in.View, Shares: in.Shares, Overrides: in.Overrides, Fed: in.Fed,
 		Countries: countries, Latencies: in.Latencies, Addresses: in.Addresses}
 	if g := in.Guidance; !g.Zero() || g.Epoch > 0 || g.Seq > 0 {
 		r.Guidance = &g
@@ -98,7 +99,7 @@ func DecodeInputs(data []byte, countries *geo.Locator) (Inputs, error) {
 	}
 	in := Inputs{Version: r.Version, Now: r.Now, Spec: r.Spec, View: r.View, Shares: r.Shares,
 		Overrides: r.Overrides, Countries: countries, Latencies: r.Latencies,
-		Addresses: r.Addresses}
+		Addresses: r.Addresses, Fed: r.Fed}
 	if r.Guidance != nil {
 		in.Guidance = *r.Guidance
 	}

@@ -42,6 +42,7 @@ func everything(t testing.TB) steering.Inputs {
 		Spec: spec(func(s *steering.Spec) {
 			s.Backends[3].HTTPS = &steering.HTTPS{Priority: 1, ALPN: []string{"h3", "h2"}, Port: 444,
 				Hints: true}
+			s.Backends[1].Up, s.Backends[1].Drain = steering.UpAlways, true
 			s.Backends[2].Capacity, s.Backends[2].Cost = 500, 20_000
 			s.Backends[2].Deny = &steering.Audience{Countries: []string{"AT"}}
 			s.Pools = append(s.Pools, steering.Pool{Name: "fast", Choose: steering.ByLatency,
@@ -56,6 +57,8 @@ func everything(t testing.TB) steering.Inputs {
 				Pools: []string{"cdns"}, Stickiness: steering.Sticky})
 		}),
 		Overrides: []steering.Override{override(steering.Drain, "b"), weight, pin},
+		Fed: []steering.FedValue{fedValue("c", steering.FieldWeight, 50),
+			fedValue("c", steering.FieldCapacity, 400)},
 	}
 }
 

@@ -27,6 +27,10 @@ type Backend struct {
 	// HTTPS is what an HTTPS record (RFC 9460) says besides the addresses; nil: there is none.
 	// With a CNAME it counts on flattened hosts alone: elsewhere the record stands at the CNAME.
 	HTTPS *HTTPS
+	// Up is whether the probes say if it is usable, or the config does; empty: UpByProbe.
+	Up Up
+	// Drain keeps it out like an operator's drain, for as long as it stands there.
+	Drain bool
 	// Capacity is how many requests a second it can take, of all hosts together; 0: any number.
 	Capacity uint64
 	// Cost is what a gigabyte costs there, in millionths of whatever currency all are given in.

@@ -27,6 +27,8 @@ type Inputs struct {
 	// Latencies are those of backends that ByLatency goes by, made steady; those that are missing
 	// are not known.
 	Latencies map[string]time.Duration
+	// Fed is what feeds say of backends in place of the spec, among it what has ended already.
+	Fed []FedValue
 	// Countries tell where clients are. Nil: nobody's country is known, and places match by
 	// their prefixes alone.
 	Countries *geo.Locator

@@ -26,20 +26,20 @@ type Step struct {
 
 // Input is one thing that a step looked at, where it came from and how old it is.
 type Input struct {
-	// Kind is "health", "latency", "cost", "addresses", "weight", "factor", "override",
-	// "split" or "country".
+	// Kind is "health", "latency", "cost", "addresses", "weight", "factor", "override", "country",
+	// "up", "drain", "capacity" or "split".
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"` // empty for a country, which is the client's
 	Value   string `json:"value"`
-	// Source is where the value came from: "config", "view 12", "epoch 4", an override's ID
-	// with its actor.
+	// Source is where the value came from: "config", "view 12", "epoch 4", "feed billing", an
+	// override's ID with its actor.
 	Source string `json:"source"`
 	Reason string `json:"reason,omitempty"`
 	// Since is when the value began; zero when it isn't known or comes from the config.
 	Since time.Time `json:"since,omitzero"`
 	// Seen is when it was last confirmed (the newest sample); zero when it isn't measured.
 	Seen time.Time `json:"seen,omitzero"`
-	// Expires is when an override ends.
+	// Expires is when an override, or what a feed said, ends.
 	Expires time.Time `json:"expires,omitzero"`
 	// AgeSeconds is how long ago, when it was explained, the value was last confirmed (or
 	// began, when it isn't measured). It is nil for what has no age.

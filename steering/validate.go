@@ -85,6 +85,11 @@ func (c *checker) backend(b *Backend) {
 			c.addf("backend %q: CNAME %q: %w", b.Name, b.CNAME, err)
 		}
 	}
+	switch b.Up {
+	case "", UpByProbe, UpAlways, UpNever:
+	default:
+		c.addf("backend %q: up %q is not true, false or probe", b.Name, b.Up)
+	}
 	if b.Capacity > maxRate || b.Cost > maxRate {
 		c.addf("backend %q: capacity and cost are at most %d", b.Name, uint64(maxRate))
 	}

@@ -141,7 +141,7 @@ func newRoot() *cobra.Command {
 	}
 	add("run", newServe(), newDemo(), newCheck(), newProbe())
 	add("ask", newStatus(), newExplain(), newLoop(), newOverrides(), newProviders(), newAudit())
-	add("act", newDrain(), newPin(), newWeight(), newUndo(), newPurge(), newDrill(), newReload())
+	add("act", newDrain(), newPin(), newWeight(), newUndo(), newFeed(), newPurge(), newDrill(), newReload())
 	add("more", newSim(), newDashboards(), newVersion())
 	return root
 }

@@ -105,8 +105,8 @@ func writeHost(w io.Writer, s api.Status, h api.HostStatus) error {
 	return t.flush("no backends")
 }
 
-// whyOf says why a backend of a name stands as it does: an operator's overrides first, as they
-// count more than its health.
+// whyOf says why a backend of a name stands as it does: an operator's overrides first, then what
+// feeds and the config say, as they count more than its health.
 func whyOf(s api.Status, host string, b api.Backend) string {
 	var acts []string
 	for _, o := range s.Overrides {
@@ -121,6 +121,7 @@ func whyOf(s api.Status, host string, b api.Backend) string {
 			acts = append(acts, act)
 		}
 	}
+	acts = append(acts, b.Metadata...)
 	if len(acts) == 0 {
 		return b.Reason
 	}

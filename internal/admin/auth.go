@@ -28,6 +28,7 @@ const (
 	ScopeRead   Scope = "read"
 	ScopePurge  Scope = "purge"
 	ScopeSteer  Scope = "steer" // overrides and drills
+	ScopeFeed   Scope = "feed"  // saying what backends' metadata are
 	ScopeConfig Scope = "config"
 	ScopeAdmin  Scope = "admin"
 )

@@ -38,6 +38,10 @@ func (s *Server) table() []route {
 		op("POST", "/v1/overrides", "Put an override in force", ScopeSteer, s.addOverride),
 		op("DELETE", "/v1/overrides/{id}", "End an override", ScopeSteer, s.removeOverride),
 
+		op("GET", "/v1/feeds", "Feeds and what they say", ScopeRead, s.feeds),
+		op("PUT", "/v1/feeds/{name}", "Say what backends' metadata are", ScopeFeed, s.pushFeed),
+		op("DELETE", "/v1/feeds/{name}", "Forget what a feed said", ScopeSteer, s.clearFeed),
+
 		op("GET", "/v1/drills", "Drills, newest first", ScopeRead, s.drills),
 		op("POST", "/v1/drills", "Start a failover drill", ScopeSteer, s.startDrill),
 		op("GET", "/v1/drills/{id}", "A drill and its report", ScopeRead, s.drill),

@@ -82,6 +82,7 @@ type Config struct {
 	View      func() *health.View
 	Served    func() []Served // nil: the node answers no DNS
 	Overrides Overrides
+	Feeds     Feeds
 	Purge     *purge.Service
 	Providers func() []providers.Provider
 	Drills    *drill.Runner

@@ -63,6 +63,11 @@ func (s *Server) snapshot() api.Status {
 		}
 	}
 	st.Backends = backendsOf(s.cfg.View(), info)
+	for i := range st.Backends {
+		if t != nil {
+			st.Backends[i].Metadata = t.Metadata(st.Backends[i].Name)
+		}
+	}
 	if s.cfg.Overrides != nil {
 		st.Overrides = overridesOf(s.cfg.Overrides.Active(now))
 	}

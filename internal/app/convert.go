@@ -18,6 +18,7 @@ import (
 	"pointsman/purge"
 	"pointsman/steering"
 	"pointsman/steering/dnsserver"
+	"pointsman/steering/feed"
 	"pointsman/steering/geo"
 	"pointsman/steering/slow"
 	"pointsman/steering/tsig"
@@ -42,6 +43,7 @@ type inputs struct {
 	purges    []purge.Target
 	limits    *dnsserver.RateLimit // nil: none
 	dnsTLS    *tls.Config
+	feeds     []feed.Feed
 	resolvers []netip.AddrPort // that names behind flattened hosts are asked of
 }
 
@@ -70,6 +72,9 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 		return nil, errors.Join(ErrConfig, err)
 	}
 	if in.resolvers, err = resolversOf(c); err != nil {
+		return nil, errors.Join(ErrConfig, err)
+	}
+	if in.feeds, err = feedsOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)
 	}
 	if in.targets, err = targetsOf(c); err != nil {
@@ -245,7 +250,7 @@ func fqdn(name string) string {
 func specOf(c *config.Config) (*steering.Spec, error) {
 	s := &steering.Spec{}
 	for i, b := range c.Backends {
-		nb := steering.Backend{Name: b.Name}
+		nb := steering.Backend{Name: b.Name, Up: steering.Up(b.Up), Drain: b.Drain}
 		if b.CNAME != "" {
 			nb.CNAME = fqdn(b.CNAME)
 		}

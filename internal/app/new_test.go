@@ -184,7 +184,7 @@ func answering() []string { return append(keeping(), "the cookie secrets") }
 
 func keeping() []string {
 	return []string{"the health tracker", "the country data", "the published signatures", "the names behind hosts",
-		"the engine", "the slow loop", "the overrides",
+		"the feeds", "the engine", "the slow loop", "the overrides",
 		"the audit log", "the purges", "the state keeper"}
 }
 

@@ -155,6 +155,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 	p.limitAnswers(in)
 	p.resolves(in)
 	p.slow.SetConfig(in.slow)
+	p.feeds.SetFeeds(in.feeds)
 	p.tracker.SetBackends(in.backends, in.rules)
 	if p.scheduler != nil {
 		p.scheduler.SetTargets(in.targets)

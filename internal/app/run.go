@@ -125,7 +125,7 @@ func (p *parts) stages(a *App) []stage {
 		}},
 		{"the country data", p.geo.Run}, {"the published signatures", p.board.Run},
 		{"the names behind hosts", p.alias.Run},
-		{"the engine", p.engine.Run}, {"the slow loop", p.slow.Run},
+		{"the feeds", p.feeds.Run}, {"the engine", p.engine.Run}, {"the slow loop", p.slow.Run},
 		{"the overrides", p.book.Run}, {"the audit log", p.audit.Run},
 		{"the purges", p.purge.Run}, {"the state keeper", a.keepState},
 	}}

@@ -81,7 +81,8 @@ func slowMistakes(c *config.Config, s slow.Config) (bad []pathMistake) {
 // newSlow builds the slow loop over the parts that measure and the engine that applies.
 func (a *App) newSlow(c *config.Config, p *parts, in *inputs) *slow.Runner {
 	cfg := slow.RunnerConfig{Node: c.Node, Shared: p.sharedStore(), Local: p.local, Logger: a.log,
-		Registerer: p.registry, Latencies: p.latencies, Apply: p.engine.SetGuidance,
+		Registerer: p.registry, Latencies: p.latencies, Loads: p.fedLoads,
+		HostLoads: p.fedHostLoads, Apply: p.engine.SetGuidance,
 		Policies: func() []slow.Policy { return policiesOf(p.engine.Table(), time.Now()) }}
 	var meter edgeMeter
 	cfg.Own = func() map[string]float64 {
@@ -96,6 +97,33 @@ func (a *App) newSlow(c *config.Config, p *parts, in *inputs) *slow.Runner {
 		return map[string]float64{backend: rate}
 	}
 	return slow.NewRunner(cfg, in.slow)
+}
+
+// fedLoads are the loads of backends that feeds give.
+func (p *parts) fedLoads() map[string]slow.Measured {
+	out, now := make(map[string]slow.Measured), time.Now()
+	for name, l := range p.feeds.Loads() {
+		if l.At.IsZero() {
+			continue // it gives loads by host alone
+		}
+		out[name] = slow.Measured{Value: l.PerSecond, Age: max(0, now.Sub(l.At))}
+	}
+	return out
+}
+
+// fedHostLoads are those of single hosts.
+func (p *parts) fedHostLoads() map[string]map[string]slow.Measured {
+	out, now := make(map[string]map[string]slow.Measured), time.Now()
+	for name, l := range p.feeds.Loads() {
+		for host, of := range l.Hosts {
+			host = fqdn(host)
+			if out[host] == nil {
+				out[host] = make(map[string]slow.Measured)
+			}
+			out[host][name] = slow.Measured{Value: of.PerSecond, Age: max(0, now.Sub(of.At))}
+		}
+	}
+	return out
 }
 
 // latencies are those that probes see, in seconds.

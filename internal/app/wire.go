@@ -34,6 +34,7 @@ import (
 	"pointsman/steering/dnssec/publish"
 	"pointsman/steering/dnsserver"
 	"pointsman/steering/drill"
+	"pointsman/steering/feed"
 	"pointsman/steering/geo"
 	"pointsman/steering/override"
 	"pointsman/steering/slow"
@@ -48,6 +49,7 @@ type parts struct {
 	audit     *audit.Log
 	events    *admin.Events
 	book      *override.Book
+	feeds     *feed.Keeper
 	tracker   *health.Tracker
 	scheduler *probes.Scheduler
 	geo       *geo.Source
@@ -120,6 +122,12 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 		Logger: a.log, OnChange: p.engine.SetOverrides})
 	if err := p.book.Load(ctx); err != nil {
 		return nil, fmt.Errorf("loading the overrides: %w", err)
+	}
+	p.feeds = feed.New(feed.Config{Shared: shared, Local: p.local, Logger: a.log,
+		Registerer: p.registry, OnChange: p.engine.SetFed})
+	p.feeds.SetFeeds(in.feeds)
+	if err := p.feeds.Load(ctx); err != nil {
+		a.log.Warn("what feeds said before the restart not read", "err", err)
 	}
 	p.tracker = health.New(health.Config{Vantage: c.Vantage, Backends: in.backends,
 		Rules: in.rules, Exchange: exchange(c, shared), Control: c.Probing.Control,
@@ -277,6 +285,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 		Tokens: tokensOf(c), Node: c.Node, Version: a.opts.Version, Logger: a.log,
 		Registerer: p.registry, Gatherer: p.registry, Info: a.info, Engine: p.engine,
 		View: p.tracker.View, Served: p.adminServed(), Overrides: book{p.book}, Purge: p.purge,
+		Feeds:     feeds{p.feeds},
 		Providers: a.providers, Drills: p.drills, Edge: p.edge, Audit: p.audit,
 		Events: p.events, Loop: p.loopStatus, Reload: a.Reload, Console: console.Handler()})
 	if err != nil {

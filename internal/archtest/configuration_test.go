@@ -34,6 +34,7 @@ backends:
       url: http://192.0.2.1/
       headers: [{name: x-probe}]
       expect: {headers: [{name: server}]}
+feeds: [{name: f}]
 pools: [{name: p, members: [{backend: one}]}]
 hosts: [{name: cdn.example.test, pools: [p], places: [{countries: [DE], pools: [p]}]}]
 dns: {dnstap: {to: "file:/d"}, decision_log: {file: /l}}

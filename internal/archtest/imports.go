@@ -38,6 +38,7 @@ func allowed() map[string][]string {
 		"steering/dnssec/publish": {"internal/store", "steering/dnssec"},
 		"steering/cookie":         {},
 		"steering/override":       {"steering", "internal/store"},
+		"steering/feed":           {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec",
 			"steering/cookie", "steering/tap", "steering/tsig"},
 		"steering/tap":      {"steering", "steering/geo", "steering/wire"},

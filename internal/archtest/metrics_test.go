@@ -29,6 +29,7 @@ import (
 	"pointsman/steering/alias"
 	"pointsman/steering/dnssec"
 	"pointsman/steering/dnsserver"
+	"pointsman/steering/feed"
 	"pointsman/steering/geo"
 	"pointsman/steering/slow"
 	"pointsman/steering/tap"
@@ -187,6 +188,10 @@ func builders(t *testing.T) map[string]func(prometheus.Registerer) error {
 		},
 		"steering/alias": func(r prometheus.Registerer) error {
 			alias.New(alias.Config{Registerer: r})
+			return nil
+		},
+		"steering/feed": func(r prometheus.Registerer) error {
+			feed.New(feed.Config{Registerer: r})
 			return nil
 		},
 		"steering/geo": func(r prometheus.Registerer) error {

@@ -17,7 +17,7 @@ func (c *checker) backends() {
 		if b.Provider != "" {
 			c.refer(at+".provider", "providers", b.Provider, providers)
 		}
-		c.probe(at+".probe", &b.Probe)
+		c.probe(i, at+".probe", &b.Probe)
 	}
 }
 
@@ -76,8 +76,11 @@ func (c *checker) index(list string) map[string]int {
 	return index
 }
 
-func (c *checker) probe(at string, p *Probe) {
+func (c *checker) probe(i int, at string, p *Probe) {
 	if !c.src.has(at) {
+		if up := c.cfg.Backends[i].Up; up == UpAlways || up == UpNever {
+			return
+		}
 		c.mistake(at, "is missing: without a probe nobody knows when to leave the backend")
 		return
 	}

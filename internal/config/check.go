@@ -32,6 +32,7 @@ func (c *checker) all() {
 	c.keys()
 	c.zones()
 	c.backends()
+	c.feeds()
 	c.pools()
 	c.lists()
 	c.audiences()

@@ -39,6 +39,8 @@ type Config struct {
 	Zones []Zone `koanf:"zones"`
 	// Backends are the answers to steer between.
 	Backends []Backend `koanf:"backends"`
+	// Feeds are APIs that say what backends' metadata are, in place of constants.
+	Feeds []Feed `koanf:"feeds"`
 	// Pools are backends that are used together.
 	Pools []Pool `koanf:"pools"`
 	// Hosts are the steered names.
@@ -460,6 +462,11 @@ type Backend struct {
 	HTTPS *HTTPS `koanf:"https"`
 	// Provider names whose API purges this backend; empty: nobody does.
 	Provider string `koanf:"provider"`
+	// Up is whether its probes say if it is usable (probe), or it always counts as usable (true) or
+	// as unhealthy (false). Only the first needs a probe.
+	Up string `koanf:"up" oneof:"true false probe"`
+	// Drain keeps the backend out of answers for as long as it stands here.
+	Drain bool `koanf:"drain"`
 	// Capacity is how many requests a second the backend can take, of all hosts together; 0: any
 	// number. It bounds the shares of hosts that have a load.
 	Capacity int `koanf:"capacity" min:"0" max:"1000000000000"`
@@ -794,7 +801,7 @@ type Token struct {
 	// TokenEnv names an environment variable that holds the token.
 	TokenEnv string `koanf:"token_env" secret:"token"`
 	// Scopes are what the token may do.
-	Scopes []string `koanf:"scopes" required:"yes" oneof:"read purge steer config admin"`
+	Scopes []string `koanf:"scopes" required:"yes" oneof:"read purge steer feed config admin"`
 
 	// Token is read by Load from TokenFile or TokenEnv.
 	Token secret.String `koanf:"-"`

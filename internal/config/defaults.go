@@ -94,6 +94,13 @@ func defaults() []defaultValue {
 		{"zones[].dnssec.zone_key_lifetime", "720h"},
 		{"zones[].dnssec.parent_ttl", "24h"},
 
+		{"feeds[].interval", "10s"},
+		{"feeds[].timeout", "3s"},
+		{"feeds[].keep", "5m"},
+		{"feeds[].hold", "10s"},
+		{"feeds[].dead_band", "2"},
+
+		{"backends[].up", UpByProbe},
 		{"backends[].cache.cold", "1"},
 		{"backends[].cache.warm", "0.05"},
 		{"backends[].cache.life", "24h"},

@@ -53,6 +53,11 @@ func (l *loader) files(cfg *Config) {
 	for i := range cfg.Backends {
 		l.authorities(element("backends", i)+".probe.ca_file", &cfg.Backends[i].Probe.CAFile)
 	}
+	for i := range cfg.Feeds {
+		f, at := &cfg.Feeds[i], element("feeds", i)
+		f.Token = l.credential(at, "token", &f.TokenFile, f.TokenEnv)
+		l.authorities(at+".ca_file", &f.CAFile)
+	}
 	for i := range cfg.Providers {
 		p, at := &cfg.Providers[i], element("providers", i)
 		p.Token = l.credential(at, "token", &p.TokenFile, p.TokenEnv)

@@ -180,7 +180,7 @@ func (c *checker) budget() {
 	}
 	rate := 0.0
 	for _, b := range c.cfg.Backends {
-		if b.Probe.Interval > 0 {
+		if b.Probe.Interval > 0 && (b.Probe.URL != "" || b.Probe.Address != "") {
 			rate += 1 / b.Probe.Interval.Seconds()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,8 @@ var (
 	structs string
 	//go:embed steeringkeys.go
 	steeringStructs string
+	//go:embed feeds.go
+	feedStructs string
 )
 
 // Reference describes every key of the file, with its type, default, limits and meaning, as a
@@ -118,17 +121,10 @@ func limits(s, elem *schema) string {
 // comments reads the meaning of each field, by Type.Field: its comment, or the comment of its
 // type where it has none.
 func comments() map[string]string {
-	var decls []ast.Decl
-	for _, text := range []string{structs, steeringStructs} {
-		file, err := parser.ParseFile(token.NewFileSet(), "", text, parser.ParseComments)
-		if err != nil {
-			panic("config: the structs do not parse: " + err.Error()) // they were compiled
-		}
-		decls = append(decls, file.Decls...)
-	}
 	types, fields := map[string]string{}, map[string]string{}
 	shape := map[string]*ast.StructType{}
-	for _, d := range decls {
+	for _, d := range slices.Concat(declarations(structs), declarations(steeringStructs),
+		declarations(feedStructs)) {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok || decl.Tok != token.TYPE {
 			continue
@@ -149,6 +145,14 @@ func comments() map[string]string {
 		}
 	}
 	return fields
+}
+
+func declarations(source string) []ast.Decl {
+	file, err := parser.ParseFile(token.NewFileSet(), "config", source, parser.ParseComments)
+	if err != nil {
+		panic("config: its own source does not parse: " + err.Error()) // it was compiled
+	}
+	return file.Decls
 }
 
 func oneLine(c *ast.CommentGroup) string {

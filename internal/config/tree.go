@@ -145,7 +145,9 @@ func mistyped(n *yaml.Node, s *schema) *complaint {
 	tag := n.ShortTag()
 	switch s.kind {
 	case text:
-		if tag != "!!str" {
+		// A word to choose may be one that YAML takes for a boolean.
+		word := tag == "!!bool" && slices.Contains(s.oneof, n.Value)
+		if tag != "!!str" && !word {
 			return complain("must be text, not %s: put it in quotes", described(n))
 		}
 	case number:

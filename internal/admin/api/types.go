@@ -63,6 +63,8 @@ type Backend struct {
 	CertExpires *time.Time `json:"cert_expires,omitempty"`
 	Answer      string     `json:"answer"` // the CNAME target, or the addresses
 	Provider    string     `json:"provider,omitempty"`
+	// Metadata says what the config or feeds say of it besides, for people.
+	Metadata []string `json:"metadata,omitempty"`
 }
 
 // EdgeStatus counts what this node's edge cache did since it started.
