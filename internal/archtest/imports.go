@@ -42,6 +42,8 @@ func allowed() map[string][]string {
 			"steering/cookie", "steering/tap", "steering/tsig"},
 		"steering/tap":      {"steering", "steering/geo", "steering/wire"},
 		"steering/tsig":     {},
+		"steering/replay":   {"steering", "steering/geo"},
+		"steering/whatif":   {"steering"},
 		"steering/transfer": {"steering/tsig"},
 		"steering/drill":    {"probes", "steering", "internal/store"},
 		"steering/sim":      {"probes", "probes/health", "steering", "steering/control"},
@@ -64,7 +66,8 @@ func allowed() map[string][]string {
 		"internal/app":  {"*"},
 
 		"cmd/pointsman": {"internal/app", "internal/config", "internal/admin/api",
-			"internal/demo", "dashboards", "steering/sim"},
+			"internal/demo", "dashboards", "steering", "steering/replay", "steering/sim",
+			"steering/whatif"},
 	}
 }
 
