@@ -11,6 +11,7 @@ import (
 
 	"pointsman/steering"
 	"pointsman/steering/tap"
+	"pointsman/steering/tsig"
 )
 
 // Repeater makes answers again that a server gave: by the same code, from the same zones, table
@@ -96,10 +97,13 @@ func (a *Repeated) answer(g Given, proven bool) ([]byte, error) {
 		tls: g.Proto == tap.DOT}
 	q, v := parseQuery(in.packet, in.from)
 	if special(in.packet) {
-		return nil, ErrRepeatKeyed
+		_, session, fault := tsig.Accept(in.packet, nil, time.Time{})
+		if session != nil || fault != nil {
+			return nil, ErrRepeatKeyed
+		}
 	}
 	st := *a.st
-	draws := &told{left: g.Draws}
+	draws := &redraws{left: g.Draws}
 	st.draws = draws
 	if g.Serial != nil {
 		st.zones = a.r.at(*g.Serial)
@@ -145,14 +149,14 @@ func (r *Repeater) at(serial uint32) map[string]*Zone {
 	return out
 }
 
-// told gives the draws that are told. It serves one answer.
-type told struct {
+// redraws gives the draws that are told. It serves one answer.
+type redraws struct {
 	left   []uint64
 	lacked bool
 }
 
 // Next implements Drawer.
-func (t *told) Next(uint64, netip.Prefix, uint16, time.Time) uint64 {
+func (t *redraws) Next(uint64, netip.Prefix, uint16, time.Time) uint64 {
 	if len(t.left) == 0 {
 		t.lacked = true
 		return 0

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"pointsman/steering"
 	"pointsman/steering/geo"
@@ -31,6 +32,7 @@ type TablesConfig struct {
 type Tables struct {
 	cfg       TablesConfig
 	countries func() (*geo.Locator, error)
+	latest    atomic.Pointer[steering.Table] // whose work on places the next one takes over
 
 	mu    sync.Mutex // guards the rest
 	kept  map[string]*entry
@@ -118,11 +120,13 @@ func (t *Tables) make(hash string) (*steering.Table, error) {
 	if wants != nil && !errors.Is(wants, steering.ErrCountries) {
 		return nil, wants
 	}
+	in.Prior = t.latest.Load()
 	table, err := steering.Compile(in)
 	switch {
 	case err != nil:
 		return nil, err
 	case table.Hash == hash:
+		t.latest.Store(table)
 		return table, nil
 	case wants != nil:
 		return nil, wants
