@@ -53,7 +53,7 @@ func newReplay() *cobra.Command {
 	var shown, line int
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "replay FILE...",
+		Use:   "replay FILE [FILE ...]",
 		Short: "Make the answers of decision logs again, and compare them octet by octet",
 		Long: "Make the decisions of decision logs again, from the tables beside them, and with --config\n" +
 			"the answers too, by the code that answers queries; then compare. No node is needed and\n" +
