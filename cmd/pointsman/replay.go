@@ -57,7 +57,7 @@ func newReplay() *cobra.Command {
 		Short: "Make the answers of decision logs again, and compare them octet by octet",
 		Long: "Make the decisions of decision logs again, from the tables beside them, and with --config\n" +
 			"the answers too, by the code that answers queries; then compare. No node is needed and\n" +
-			"nothing is sent. Files that were put aside (FILE.1) are found their tables too; - is\n" +
+			"nothing is sent. For files that were put aside (FILE.1) the tables are found too; - is\n" +
 			"standard input. Lines that can't be made again are counted apart, by why.\n" +
 			"Exit codes: 0 all equal, 1 some differ, 2 usage or config, 3 some lines could not be judged\n" +
 			"(their table's file is gone, or they are no lines of a decision log).",
