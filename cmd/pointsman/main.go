@@ -142,6 +142,6 @@ func newRoot() *cobra.Command {
 	add("run", newServe(), newDemo(), newCheck(), newProbe())
 	add("ask", newStatus(), newExplain(), newLoop(), newOverrides(), newProviders(), newAudit())
 	add("act", newDrain(), newPin(), newWeight(), newUndo(), newFeed(), newPurge(), newDrill(), newReload())
-	add("more", newSim(), newDashboards(), newVersion())
+	add("more", newPlan(), newReplay(), newSim(), newDashboards(), newVersion())
 	return root
 }

@@ -43,6 +43,8 @@ func allowed() map[string][]string {
 			"steering/cookie", "steering/tap", "steering/tsig"},
 		"steering/tap":      {"steering", "steering/geo", "steering/wire"},
 		"steering/tsig":     {},
+		"steering/replay":   {"steering", "steering/geo"},
+		"steering/whatif":   {"steering"},
 		"steering/transfer": {"steering/tsig"},
 		"steering/drill":    {"probes", "steering", "internal/store"},
 		"steering/slow":     {"steering/control", "internal/store"},
@@ -66,7 +68,8 @@ func allowed() map[string][]string {
 		"internal/app":  {"*"},
 
 		"cmd/pointsman": {"internal/app", "internal/config", "internal/admin/api",
-			"internal/demo", "dashboards", "steering/sim"},
+			"internal/demo", "dashboards", "steering", "steering/replay", "steering/sim",
+			"steering/whatif"},
 	}
 }
 

@@ -67,6 +67,7 @@ func (c Client) shorten(client netip.Prefix) netip.Prefix {
 type decisions struct {
 	client Client
 	tables *tables
+	sample int
 	query  wire.Query
 }
 
@@ -85,6 +86,7 @@ func (d *decisions) append(b []byte, e *Event) []byte {
 	b = appendUint(b, "worker", uint64(e.worker))
 	b = appendUint(b, "seq", e.seq)
 	b = appendUint(b, "dropped", e.dropped)
+	b = appendUint(b, "sample", uint64(d.sample))
 	b = appendText(b, "proto", e.Proto.String())
 	b = appendText(b, "host", first.Host)
 	b = appendText(b, "qtype", typeName(e.Type))
@@ -115,6 +117,7 @@ func (d *decisions) append(b []byte, e *Event) []byte {
 		b = appendText(b, "query", base64.StdEncoding.EncodeToString(e.Query))
 		sum := sha256.Sum256(e.Answer)
 		b = appendText(b, "answer_sha256", hex.EncodeToString(sum[:]))
+		b = restOf(e.Answer).append(b)
 	}
 	return append(b, '}', '\n')
 }
@@ -153,11 +156,14 @@ func (d *decisions) exact(e *Event, client netip.Prefix) bool {
 	}
 	for _, p := range e.Picks {
 		told, made := pick(e, client, p), pick(e, e.Prefix, p)
-		if told.Backend != made.Backend || told.Pool != made.Pool || told.Scope != made.Scope {
+		if told.Backend != made.Backend || told.Pool != made.Pool || told.Scope != made.Scope ||
+			told.Reason != made.Reason || told.TTL != made.TTL {
 			return false
 		}
 	}
-	return true
+	at, _ := e.Table.Place(e.Picks[0].Host, client)
+	place, _ := e.Table.Place(e.Picks[0].Host, e.Prefix)
+	return at == place
 }
 
 // tells reports whether a query may stand in the line as it came: unless clients are told in

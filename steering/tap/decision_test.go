@@ -41,7 +41,7 @@ func TestALineSaysWhoWasSentWhereAndWhy(t *testing.T) {
 	offer(source, e)
 	running(t, made)()
 	want := []map[string]any{{"time": "2026-03-01T12:00:00.123456789Z", "worker": 4.0, "seq": 1.0,
-		"dropped": 0.0, "proto": "udp", "host": host, "qtype": "A", "do": true,
+		"dropped": 0.0, "sample": 1.0, "proto": "udp", "host": host, "qtype": "A", "do": true,
 		"client": "192.0.2.7/32", "client_source": "resolver", "draw": "0000000000000005",
 		"table_version": 3.0, "table_hash": table.Hash, "backend": "a", "pool": "all",
 		"reason": "pool", "scope": 25.0, "ttl": 20.0, "rcode": "NOERROR", "exact": true,

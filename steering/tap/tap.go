@@ -133,7 +133,7 @@ func (t *Tap) addDecisions(c DecisionConfig) error {
 		return fmt.Errorf("decision log in %q, which is no absolute path", c.File)
 	}
 	t.tables = newTables(c.File+".tables", cmp.Or(c.Tables, defaultTables), t.cfg.Logger)
-	d := decisions{client: c.Client, tables: t.tables}
+	d := decisions{client: c.Client, tables: t.tables, sample: c.Sample}
 	f := newFeed(sinkDecisions, &file{name: c.File, maxSize: cmp.Or(c.MaxSize, defaultMaxSize),
 		keep: cmp.Or(c.Keep, defaultKeep)}, t.cfg.Logger)
 	f.encode = d.append
