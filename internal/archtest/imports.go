@@ -39,7 +39,7 @@ func allowed() map[string][]string {
 		"steering/cookie":         {},
 		"steering/override":       {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec",
-			"steering/cookie", "steering/tap", "steering/tsig"},
+			"steering/cookie", "steering/tap", "steering/tsig", "steering/control"},
 		"steering/tap":      {"steering", "steering/geo", "steering/wire"},
 		"steering/tsig":     {},
 		"steering/transfer": {"steering/tsig"},

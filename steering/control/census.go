@@ -72,6 +72,7 @@ type Census struct {
 	empty   bool
 	others  map[string]*others // by host
 	evicted uint64
+	used    int
 }
 
 // censusSet keeps keys together, so that looking for one reads one line of the cache.
@@ -100,6 +101,9 @@ func NewCensus(prefixes int) *Census {
 
 // Size is how many pairs of host and prefix a census has room for.
 func (c *Census) Size() int { return ways * len(c.sets) }
+
+// Used is how many of them it holds.
+func (c *Census) Used() int { return c.used }
 
 // Evicted is how many prefixes had to make room for others so far.
 func (c *Census) Evicted() uint64 { return c.evicted }
@@ -141,6 +145,7 @@ func (c *Census) room(in *censusSet, at float64) int {
 	least, fewest := 0, math.Inf(1)
 	for i, key := range in.keys {
 		if key == 0 {
+			c.used++
 			return i
 		}
 		if n := in.users[i].faded(at); n < fewest {
@@ -178,6 +183,7 @@ func (c *Census) Loads(at time.Duration, keep func(host string) bool,
 			host := in.hosts[j]
 			if !keep(host) {
 				in.keys[j], in.hosts[j] = 0, ""
+				c.used--
 				continue
 			}
 			scope := Scope{Host: host, Place: place(host, in.who[j])}

@@ -272,10 +272,10 @@ func TestTrafficDividesByTheTargetWithEstimatedLoads(t *testing.T) {
 		raise float64
 		most  float64 // points at p95; 0: not held
 	}{
-		{"textbook resolvers, 300 lookups/s", 10, 300, false, 0, 5},
-		{"mixed, 30 lookups/s", 10, 30, true, 0, 5},
+		{"textbook resolvers, 300 lookups/s", 6, 300, false, 0, 5},
+		{"mixed, 30 lookups/s", 6, 30, true, 0, 5},
 		{"mixed, 300 lookups/s", 20, 300, true, 0, 5},
-		{"mixed, 3,000 lookups/s", 10, 3_000, true, 0, 0},
+		{"mixed, 3,000 lookups/s", 6, 3_000, true, 0, 0},
 		{"mixed, 4 % raise TTLs", 20, 300, true, 0.04, 0},
 	} {
 		by, loads := differences(t, max(2, c.seeds/shorter), c.total, c.mix, c.raise)
