@@ -59,7 +59,7 @@ type Load struct {
 }
 
 // Census estimates for each host and client prefix how often the users behind it look the host
-// up, in fixed memory: about 2.5 KB for 8 prefixes. A new prefix takes the place of the one with
+// up, in fixed memory: about 3.5 KB for 8 prefixes. A new prefix takes the place of the one with
 // the fewest queries in its set of 8; heavy ones are thus kept whatever comes. What was seen fades
 // with a time constant of an hour.
 //
