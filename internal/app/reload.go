@@ -154,6 +154,7 @@ func (a *App) swap(next *loadedConfig, in *inputs) error {
 	p.takeCookies(next.config)
 	p.limitAnswers(in)
 	p.resolves(in)
+	p.weigh(in)
 	p.slow.SetConfig(in.slow)
 	p.feeds.SetFeeds(in.feeds)
 	p.tracker.SetBackends(in.backends, in.rules)

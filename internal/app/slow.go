@@ -82,7 +82,7 @@ func slowMistakes(c *config.Config, s slow.Config) (bad []pathMistake) {
 func (a *App) newSlow(c *config.Config, p *parts, in *inputs) *slow.Runner {
 	cfg := slow.RunnerConfig{Node: c.Node, Shared: p.sharedStore(), Local: p.local, Logger: a.log,
 		Registerer: p.registry, Latencies: p.latencies, Loads: p.fedLoads,
-		HostLoads: p.fedHostLoads, Apply: p.engine.SetGuidance,
+		HostLoads: p.fedHostLoads, Resolvers: p.resolverLoads, Apply: p.engine.SetGuidance,
 		Policies: func() []slow.Policy { return policiesOf(p.engine.Table(), time.Now()) }}
 	var meter edgeMeter
 	cfg.Own = func() map[string]float64 {
@@ -97,6 +97,33 @@ func (a *App) newSlow(c *config.Config, p *parts, in *inputs) *slow.Runner {
 		return map[string]float64{backend: rate}
 	}
 	return slow.NewRunner(cfg, in.slow)
+}
+
+// weigh says of which hosts the nameserver estimates the users behind each resolver: those whose
+// shares the slow loop moves.
+func (p *parts) weigh(in *inputs) {
+	hosts := make(map[string]bool)
+	for name, h := range in.slow.Hosts {
+		if h.Balance != slow.Queries {
+			hosts[name] = true
+		}
+	}
+	p.weighed.Store(&hosts)
+}
+
+// weighs reports whether a host is one of them.
+func (p *parts) weighs(host string) bool { return (*p.weighed.Load())[host] }
+
+// resolverLoads are those that the nameserver has estimated.
+func (p *parts) resolverLoads() map[control.Scope]slow.ResolverLoads {
+	if p.dns == nil {
+		return nil
+	}
+	out := make(map[control.Scope]slow.ResolverLoads)
+	for _, l := range p.dns.Loads() {
+		out[l.Scope] = slow.ResolverLoads{Resolvers: l.Resolvers, Total: l.Total}
+	}
+	return out
 }
 
 // fedLoads are the loads of backends that feeds give.

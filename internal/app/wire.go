@@ -67,6 +67,7 @@ type parts struct {
 	board     *publish.Board // of published signatures
 
 	given   atomic.Pointer[given] // see addressesOf
+	weighed atomic.Pointer[map[string]bool]
 	viewing sync.Mutex            // held while a view is handed to the engine, so that the newest wins
 }
 
@@ -138,6 +139,7 @@ func (a *App) wire(ctx context.Context, c *config.Config, in *inputs) (*parts, e
 	if err := p.steer(in); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	p.weigh(in)
 	p.slow = a.newSlow(c, p, in)
 	p.drills = drill.New(drill.Config{Node: c.Node, Store: p.sharedOr(), Table: p.engine.Table,
 		Usable: func(b string) bool { return p.tracker.View().Of(b).State.Usable() },
@@ -246,7 +248,7 @@ func (a *App) wireServers(c *config.Config, in *inputs, p *parts) (err error) {
 			return fmt.Errorf("dns: %w", err)
 		}
 		server := dnsserver.Config{Listen: c.DNS.Listen, Zones: zones,
-			Table: table, Draws: steering.NewDraws(seed()), Logger: a.log, Tap: written,
+			Table: table, Draws: steering.NewDraws(seed()), Weighs: p.weighs, Logger: a.log, Tap: written,
 			Registerer: p.registry, UDPWorkers: c.DNS.UDPWorkers, Coalesce: c.DNS.Coalesce,
 			NSID: c.DNS.NSID, Version: c.DNS.Version, ReportAgent: c.DNS.ReportAgent,
 			Amplification: dnsserver.Amplification(c.DNS.Amplification),

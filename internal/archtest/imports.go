@@ -40,7 +40,7 @@ func allowed() map[string][]string {
 		"steering/override":       {"steering", "internal/store"},
 		"steering/feed":           {"steering", "internal/store"},
 		"steering/dnsserver": {"steering", "steering/geo", "steering/wire", "steering/dnssec",
-			"steering/cookie", "steering/tap", "steering/tsig"},
+			"steering/cookie", "steering/tap", "steering/tsig", "steering/control"},
 		"steering/tap":      {"steering", "steering/geo", "steering/wire"},
 		"steering/tsig":     {},
 		"steering/replay":   {"steering", "steering/geo"},

@@ -23,6 +23,10 @@ func TestTheFastPathAllocatesNothingWithATap(t *testing.T) {
 	allocatesNothing(t, w)
 }
 
+func TestTheFastPathAllocatesNothingWhereLookupsAreWeighed(t *testing.T) {
+	allocatesNothing(t, weighing(t))
+}
+
 func allocatesNothing(t *testing.T, w *twin) {
 	t.Helper()
 	w.fast.out = make([]byte, maxPrepared)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pointsman/steering/control"
 	"pointsman/steering/cookie"
 	"pointsman/steering/wire"
 )
@@ -22,6 +23,8 @@ type responder struct {
 	tap      *observer // nil: nothing is written down
 	out      []byte    // where answers from the memo are written
 	limits   *limiter  // nil over TCP
+	weighs   *weighRing
+	lookup   control.Lookup // with a host: to be weighed once its answer has gone out
 	// subject is what the answer in hand counts for when answers are limited.
 	subject uint64
 
@@ -33,7 +36,8 @@ type responder struct {
 
 // newResponder returns the responder of the n-th UDP goroutine, or with 0 of a TCP connection.
 func (s *Server) newResponder(n int) *responder {
-	w := &responder{s: s, counters: s.metrics.counters[n], shard: n, tap: s.newObserver(n)}
+	w := &responder{s: s, counters: s.metrics.counters[n], shard: n, tap: s.newObserver(n),
+		weighs: s.weigher.ring(n)}
 	if n > 0 && len(s.limiters) > 0 {
 		w.limits = s.limiters[n-1]
 	}
@@ -59,6 +63,9 @@ func (w *responder) answer(in ask, st *state, now time.Time) (out []byte) {
 	}
 	if w.limits != nil && !w.proven {
 		out = w.limits.limit(in, out, w.subject, now)
+	}
+	if w.lookup.Host != "" {
+		w.weigh(out, now)
 	}
 	if w.tap != nil && out != nil && w.tap.due(n > 0, p.picked) {
 		w.show(&in, out, st, n > 0, &p, now)
@@ -100,6 +107,9 @@ func (w *responder) fast(in ask, st *state, now time.Time) (int, place) {
 	w.counters.cookie(w.verdict)
 	if v != nil {
 		v.count.add(w.shard)
+		if p.weighed {
+			w.heard(e.host, &v.decision, q.Type, q.Client, in.from)
+		}
 	}
 	return n, p
 }
@@ -144,10 +154,11 @@ func (w *responder) pick(e *entry, from netip.Addr, st *state, p *place, now tim
 		return nil, 0
 	}
 	client := w.client(from)
-	b := e.bind(st)
+	b := e.bind(st, w.s.weigher)
 	if b.chooser == nil {
 		return nil, 0
 	}
+	p.weighed = b.weighed
 	at, scope := b.chooser.At(client)
 	if sequence := at.Sequence(); sequence != 0 {
 		p.draw, p.drawn = st.draws.Next(sequence, client, w.query.Type, now), true
@@ -188,6 +199,9 @@ func (w *responder) ordinary(in ask, st *state, p place, now time.Time) []byte {
 	}
 	learn := func(q *query, r *response) {
 		w.subject = r.hash()
+		if r.first != nil && w.s.weigher.of(r.picks[0].host) {
+			w.heard(r.picks[0].host, r.first, q.qtype, q.subnet(), q.from)
+		}
 		if p.at != nil {
 			st.memo.learn(p, q, r, w.s.metrics)
 		}

@@ -115,6 +115,7 @@ type binding struct {
 	generation uint64 // of the state
 	chooser    steering.Chooser
 	known      []known
+	weighed    bool // the host's lookups are
 }
 
 type known struct {
@@ -150,6 +151,8 @@ type place struct {
 	draw  uint64
 	// picked is true when something was picked, with or without a draw.
 	picked bool
+	// weighed is true when the lookups of what was picked for are.
+	weighed bool
 }
 
 // newMemo makes an empty memo for a state. The names of the zones are taken from prior, when it
@@ -262,10 +265,11 @@ func (e *entry) find(d *steering.Decision) *variant {
 
 // bind returns what the entry knows about a state's table; with a nil chooser when its host isn't
 // steered there.
-func (e *entry) bind(st *state) *binding {
+func (e *entry) bind(st *state, weigher *weigher) *binding {
 	b := e.bound.Load()
 	if b == nil || b.generation != st.generation {
-		b = &binding{generation: st.generation, chooser: st.table.Chooser(e.host)}
+		b = &binding{generation: st.generation, chooser: st.table.Chooser(e.host),
+			weighed: weigher.of(e.host)}
 		e.bound.Store(b)
 	}
 	return b

@@ -93,6 +93,10 @@ pointsman_dnsserver_transfers_running 0
 pointsman_dnsserver_truncated_total 1
 pointsman_dnsserver_unanswered_total 0
 pointsman_dnsserver_unsent_total 0
+pointsman_dnsserver_weighed_error_ratio 0
+pointsman_dnsserver_weighed_evicted_total 0
+pointsman_dnsserver_weighed_lost_total 0
+pointsman_dnsserver_weighed_prefixes 0
 `
 	got := scrape(t, reg)
 	for deadline := time.Now().Add(5 * time.Second); got != want && time.Now().Before(deadline); {

@@ -44,10 +44,18 @@ type query struct {
 // client is the prefix that a decision is for: the client subnet if the query has one, else
 // the sender's address (RFC 7871 §7.2.1).
 func (q *query) client() netip.Prefix {
+	if p := q.subnet(); p.IsValid() {
+		return p
+	}
+	return netip.PrefixFrom(q.from, q.from.BitLen())
+}
+
+// subnet is the client subnet, not valid when there is none that names a client.
+func (q *query) subnet() netip.Prefix {
 	if q.edns.subnet.usable() {
 		return q.edns.subnet.prefix
 	}
-	return netip.PrefixFrom(q.from, q.from.BitLen())
+	return netip.Prefix{}
 }
 
 // parseQuery reads a packet. It is strict: every section must be whole and nothing may follow.

@@ -65,6 +65,10 @@ type Config struct {
 	Table func() *steering.Table
 	// Draws is needed with Table.
 	Draws Drawer
+	// Weighs says of which steered hosts the users behind each resolver are estimated, for
+	// Server.Loads; nil: of none. It is asked once for each question and table, and must be fast
+	// and safe for concurrent use.
+	Weighs func(host string) bool
 	// Now is the time that draws are made at; nil: time.Now, once for packets read together.
 	Now func() time.Time
 	// Logger gets state changes and faults, never queries; nil: nothing is logged.
@@ -134,6 +138,7 @@ type Server struct {
 	// limiters are for one UDP goroutine each.
 	limiters []*limiter
 	nappers  *nappers
+	weigher  *weigher // nil: no host asks for it
 	ran      atomic.Bool
 	terms    terms
 	jar      atomic.Pointer[cookie.Jar] // nil: no cookies
@@ -206,6 +211,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	sending := func() float64 { return float64(s.peers.sending.Load()) }
 	if err := s.metrics.exchange.register(cfg.Registerer, sending); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.weigher = newWeigher(&s.cfg, len(s.metrics.counters), s.now(time.Now()))
+	if err := s.weigher.register(cfg.Registerer); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	for n := range s.metrics.counters {
@@ -399,6 +408,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.conns.keepSwept(ctx) })
 	g.Go(func() error { return s.tellLimited(ctx) })
 	g.Go(func() error { return s.keepSigned(ctx) })
+	if s.weigher != nil {
+		g.Go(func() error { return s.weigher.run(ctx) })
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		until := time.Now().Add(drainTime)
