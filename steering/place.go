@@ -77,10 +77,9 @@ func (c *compiler) constraints(h *Host) []constraint {
 	}
 	byKey := make(map[string]*constraint)
 	of := func(a *Audience) *constraint {
-		key := placesKey([]Place{{Countries: a.Countries, Prefixes: a.Prefixes}})
+		key := string(a.key(nil))
 		if byKey[key] == nil {
-			byKey[key] = &constraint{key: key,
-				rule: geo.Rule{Countries: a.Countries, Prefixes: a.Prefixes}}
+			byKey[key] = &constraint{key: key, rule: a.rule()}
 		}
 		return byKey[key]
 	}
@@ -182,7 +181,7 @@ func (b *classBook) of(h *Host, sets []constraint) (*geo.Classes, []geo.Combinat
 				list[i] = s.rule
 			}
 			var err error
-			if p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list); err != nil {
+			if p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list, nil); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -194,30 +193,48 @@ func (b *classBook) of(h *Host, sets []constraint) (*geo.Classes, []geo.Combinat
 func rules(places []Place) []geo.Rule {
 	list := make([]geo.Rule, len(places))
 	for i, p := range places {
-		list[i] = geo.Rule{Countries: p.Countries, Prefixes: p.Prefixes}
+		list[i] = p.audience().rule()
 	}
 	return list
 }
 
-// placesKey is equal for places with the same countries and prefixes, whatever their names
-// and pools.
+func (a *Audience) rule() geo.Rule {
+	return geo.Rule{Countries: a.Countries, Subdivisions: a.Subdivisions, ASNs: a.ASNs,
+		Prefixes: a.Prefixes}
+}
+
+// placesKey is equal for places with the same clients, whatever their names and pools.
 func placesKey(places []Place) string {
 	var b []byte
-	for _, p := range places {
-		b = binary.AppendUvarint(b, uint64(len(p.Countries)))
-		for _, code := range slices.Sorted(slices.Values(p.Countries)) {
-			b = append(b, code...) // two letters each
-		}
-		prefixes := slices.SortedFunc(slices.Values(p.Prefixes), func(a, b netip.Prefix) int {
-			return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-		})
-		b = binary.AppendUvarint(b, uint64(len(prefixes)))
-		for _, prefix := range prefixes {
-			b = append(b, byte(prefix.Addr().BitLen()), byte(prefix.Bits()))
-			b = append(b, prefix.Addr().AsSlice()...)
-		}
+	for i := range places {
+		b = places[i].audience().key(b)
 	}
 	return string(b)
+}
+
+// key appends what is equal for equal audiences, in whatever order things stand.
+func (a *Audience) key(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(a.Countries)))
+	for _, code := range slices.Sorted(slices.Values(a.Countries)) {
+		b = append(b, code...) // two letters each
+	}
+	b = binary.AppendUvarint(b, uint64(len(a.Subdivisions)))
+	for _, code := range slices.Sorted(slices.Values(a.Subdivisions)) {
+		b = append(append(b, code...), 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(a.ASNs)))
+	for _, asn := range slices.Sorted(slices.Values(a.ASNs)) {
+		b = binary.BigEndian.AppendUint32(b, asn)
+	}
+	prefixes := slices.SortedFunc(slices.Values(a.Prefixes), func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	b = binary.AppendUvarint(b, uint64(len(prefixes)))
+	for _, prefix := range prefixes {
+		b = append(b, byte(prefix.Addr().BitLen()), byte(prefix.Bits()))
+		b = append(b, prefix.Addr().AsSlice()...)
+	}
+	return b
 }
 
 // placeStep says how a client came to its place, or to none.
@@ -230,7 +247,7 @@ func (t *Table) placeStep(at *Place, client netip.Prefix, scope uint8) Step {
 	if prefix, ok := at.holds(a); ok {
 		step.Detail = fmt.Sprintf("%s is in %s, a prefix of place %s", a, prefix, at.Name)
 	} else {
-		step.Detail = t.byCountry(&step, a, at)
+		step.Detail = t.byData(&step, a, at)
 	}
 	if held, err := a.Prefix(int(scope)); err == nil {
 		step.Detail += "; so is all of " + held.String()
@@ -251,27 +268,56 @@ func (p *Place) holds(a netip.Addr) (found netip.Prefix, ok bool) {
 	return found, ok
 }
 
-// byCountry adds the country of an address to a step and says what place it leads to.
-func (t *Table) byCountry(step *Step, a netip.Addr, at *Place) string {
+// byData adds what data says of an address to a step, and says what place that leads to.
+func (t *Table) byData(step *Step, a netip.Addr, at *Place) string {
 	data := t.compiler.in.Countries
-	location, _ := data.Locate(a)
-	in := Input{Kind: "country", Value: location.Country, Source: data.Origin(), Since: data.Date()}
-	if in.Value == "" {
-		in.Value = "unknown"
-	}
-	step.Inputs = append(step.Inputs, in)
+	where, _ := data.Locate(a)
+	known := locationInputs(where, data)
+	step.Inputs = append(step.Inputs, known...)
 	source := ""
 	if date := data.Date(); !date.IsZero() {
 		source = " by data of " + date.Format(time.DateOnly)
 	}
+	found := where.String()
 	switch {
-	case location.Country == "":
+	case at == nil && where.Country == "" && found == "":
 		return fmt.Sprintf("the country of %s is not known%s, and no prefix holds it: "+
 			"the host's own pools", a, source)
 	case at == nil:
 		return fmt.Sprintf("%s is in %s%s, which no place lists: the host's own pools",
-			a, location.Country, source)
+			a, found, source)
+	case slices.Contains(at.ASNs, where.ASN) && where.ASN != 0:
+		found = fmt.Sprintf("AS%d", where.ASN)
+	case slices.Contains(at.Subdivisions, where.Subdivision):
+		found = where.Subdivision
+	default:
+		found = where.Country
 	}
-	return strings.Join([]string{a.String(), "is in", location.Country + source + ",",
-		"which place", at.Name, "lists"}, " ")
+	return fmt.Sprintf("%s is in %s%s, which place %s lists", a, found, source, at.Name)
+}
+
+// locationInputs are what geo data says of a client, with its sources: the country always, the
+// rest where there is data of it.
+func locationInputs(where geo.Location, data *geo.Locator) []Input {
+	country := Input{Kind: "country", Value: cmp.Or(where.Country, "unknown"),
+		Source: data.Origin(), Since: data.Date()}
+	list := []Input{country}
+	for _, s := range data.Sources() {
+		in := Input{Kind: s.Kind, Source: s.Origin, Since: s.Date}
+		switch s.Kind {
+		case "country":
+			list[0].Source, list[0].Since = s.Origin, s.Date
+			continue
+		case "subdivision":
+			in.Value = cmp.Or(where.Subdivision, "unknown")
+		case "asn":
+			if in.Value = "unknown"; where.ASN != 0 {
+				in.Value = fmt.Sprintf("AS%d", where.ASN)
+			}
+		default:
+			continue // distances name it
+		}
+		list = append(list, in)
+	}
+	return list
 }
