@@ -61,6 +61,7 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 	in.keys, wrong = keysOf(c)
 	bad = append(bad, wrong...)
 	bad = append(bad, hostMistakes(c, in.zones)...)
+	bad = append(bad, unlocated(c)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)

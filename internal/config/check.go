@@ -34,6 +34,7 @@ func (c *checker) all() {
 	c.backends()
 	c.pools()
 	c.lists()
+	c.located()
 	c.audiences()
 	c.hosts()
 	c.bindings()

@@ -28,6 +28,7 @@ func (c *checker) hosts() {
 		c.inZone(at+".name", h.Name)
 		c.flatten(at, h)
 		c.places(at, h, pools)
+		c.requires(at, h)
 	}
 }
 

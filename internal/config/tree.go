@@ -139,13 +139,18 @@ func (l *loader) scalar(n *yaml.Node, s *schema, path string) (any, bool) {
 	return v, true
 }
 
+// numeric reports whether what a syntax asks for looks like a number, quoted or not.
+func numeric(syntax string) bool {
+	return syntax == "asn" || syntax == "latitude" || syntax == "longitude"
+}
+
 // mistyped complains of a scalar of another type than the schema's: YAML has types of its
 // own, and a version that looks like a number must not become one in silence.
 func mistyped(n *yaml.Node, s *schema) *complaint {
 	tag := n.ShortTag()
 	switch s.kind {
 	case text:
-		if tag != "!!str" {
+		if tag != "!!str" && !numeric(s.syntax) {
 			return complain("must be text, not %s: put it in quotes", described(n))
 		}
 	case number:
