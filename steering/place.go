@@ -16,19 +16,23 @@ import (
 // hostAndPlaces compiles a host with its places and constraints.
 func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 	sets := c.constraints(h)
-	if len(h.Places) == 0 && len(sets) == 0 {
-		p := c.host(h, nil, nil, nil)
+	fields, fieldsKey := c.fieldsOf(h)
+	if len(h.Places) == 0 && len(sets) == 0 && fields == nil {
+		p := c.host(h, locale{}, nil, nil)
 		return p, p.answerable()
 	}
-	classes, combos, err := c.classes.of(h, sets)
+	parted, err := c.partition(h, sets, fields, fieldsKey)
 	if err != nil {
 		return nil, fmt.Errorf("host %q: %w", h.Name, err)
 	}
 	var p *plan
-	for i, combo := range combos {
-		var at *Place
+	for i, combo := range parted.combos {
+		var at locale
 		if combo.Place > 0 {
-			at = &h.Places[combo.Place-1]
+			at.place = &h.Places[combo.Place-1]
+		}
+		if combo.Zone > 0 {
+			at.zone = parted.zones[combo.Place][combo.Zone]
 		}
 		one := c.host(h, at, barred(sets, combo.In), nil)
 		if err := one.answerable(); err != nil {
@@ -43,7 +47,7 @@ func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 		}
 		p.places = append(p.places, one)
 	}
-	p.classes = classes
+	p.classes = parted.classes
 	p.listForeign()
 	return p, nil
 }
@@ -122,12 +126,15 @@ func barred(sets []constraint, in []bool) []string {
 	return slices.Compact(out)
 }
 
-// placeName tells a place, or none, with barred backends from the same without.
-func placeName(place string, barred []string) string {
-	if len(barred) == 0 {
-		return place
+// placeName tells a place, or none, with a zone and barred backends from the same without.
+func placeName(place, zone string, barred []string) string {
+	if zone != "" {
+		place += " " + zone
 	}
-	return strings.TrimSpace(place + " without " + strings.Join(barred, ", "))
+	if len(barred) > 0 {
+		place += " without " + strings.Join(barred, ", ")
+	}
+	return strings.TrimSpace(place)
 }
 
 // listForeign adds the backends that only places use to the host's shares, with 0.
@@ -157,6 +164,7 @@ type classBook struct {
 type partition struct {
 	classes *geo.Classes
 	combos  []geo.Combination
+	zones   [][]*zone // by place, the first being for clients at none, and number
 }
 
 func newClassBook(in Inputs) classBook {
@@ -167,27 +175,53 @@ func newClassBook(in Inputs) classBook {
 	return b
 }
 
-// of returns the classes of a host's places and constraints, and what each of them means.
-func (b *classBook) of(h *Host, sets []constraint) (*geo.Classes, []geo.Combination, error) {
-	key := placesKey(h.Places)
+// partition returns the classes of a host's places, distances and constraints, and what each of
+// them means.
+func (c *compiler) partition(
+	h *Host, sets []constraint, fields [][]field, fieldsKey string,
+) (partition, error) {
+	b, key := &c.classes, placesKey(h.Places)+fieldsKey
 	for _, s := range sets {
 		key += "|" + s.key
 	}
 	p, known := b.byKey[key]
 	if !known {
-		if p, known = b.prior[key]; !known {
-			list := make([]geo.Rule, len(sets))
-			for i, s := range sets {
-				list[i] = s.rule
-			}
-			var err error
-			if p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list, nil); err != nil {
-				return nil, nil, err
+		p, known = b.prior[key]
+	}
+	if !known {
+		var zones [][]uint8
+		var err error
+		if fields != nil {
+			if zones, p.zones, err = c.zonesOf(fields); err != nil {
+				return p, err
 			}
 		}
-		b.byKey[key] = p
+		list := make([]geo.Rule, len(sets))
+		for i, s := range sets {
+			list[i] = s.rule
+		}
+		p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list, zones)
+		if err != nil {
+			return p, err
+		}
 	}
-	return p.classes, p.combos, nil
+	b.byKey[key] = p
+	return p, nil
+}
+
+// zonesOf divides clients into zones, at none of a host's places and at each.
+func (c *compiler) zonesOf(fields [][]field) (of [][]uint8, list [][]*zone, err error) {
+	r := geo.NewRuler()
+	of, list = make([][]uint8, len(fields)), make([][]*zone, len(fields))
+	for i, f := range fields {
+		if len(f) == 0 {
+			continue
+		}
+		if of[i], list[i], err = c.zones(f, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return of, list, nil
 }
 
 func rules(places []Place) []geo.Rule {
@@ -238,7 +272,8 @@ func (a *Audience) key(b []byte) []byte {
 }
 
 // placeStep says how a client came to its place, or to none.
-func (t *Table) placeStep(at *Place, client netip.Prefix, scope uint8) Step {
+func (t *Table) placeStep(l locale, client netip.Prefix, scope uint8) Step {
+	at := l.place
 	a := client.Addr().Unmap()
 	if !a.IsValid() {
 		return Step{What: "place", Detail: "the client is not known, so it is at no place"}
@@ -249,6 +284,8 @@ func (t *Table) placeStep(at *Place, client netip.Prefix, scope uint8) Step {
 	} else {
 		step.Detail = t.byData(&step, a, at)
 	}
+	where, _ := t.compiler.in.Countries.Locate(a)
+	step.Detail += t.spotStep(l.zone, where)
 	if held, err := a.Prefix(int(scope)); err == nil {
 		step.Detail += "; so is all of " + held.String()
 	}

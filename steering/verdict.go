@@ -18,30 +18,36 @@ type verdicts map[verdictKey]verdict
 
 // verdictKey is all of a host that its verdict depends on, but for the overrides that name it.
 type verdictKey struct {
-	pools, barred            string
+	pools, barred, zone      string
 	flattened, ramped, bound bool
 }
 
 // verdict judges the pools of a host. With a trace it does so afresh, and writes down every step.
-func (c *compiler) verdict(h *Host, pools, barred []string, tr *Trace) verdict {
+func (c *compiler) verdict(
+	h *Host, pools, barred []string, z *zone, tr *Trace,
+) verdict {
 	if tr != nil || c.verdicts == nil || c.orders.named[h.Name] {
-		return c.judge(h, pools, barred, tr)
+		return c.judge(h, pools, barred, z, tr)
 	}
 	key := verdictKey{pools: strings.Join(pools, "\x00"), barred: strings.Join(barred, "\x00"),
-		flattened: h.Flatten, ramped: h.Ramp > 0, bound: h.Load > 0}
+		zone: z.key(), flattened: h.Flatten, ramped: h.Ramp > 0, bound: h.Load > 0}
 	v, known := c.verdicts[key]
 	if !known {
-		v = c.judge(h, pools, barred, nil)
+		v = c.judge(h, pools, barred, z, nil)
 		c.verdicts[key] = v
 	}
 	return v
 }
 
-func (c *compiler) judge(h *Host, pools, barred []string, tr *Trace) verdict {
+func (c *compiler) judge(
+	h *Host, pools, barred []string, z *zone, tr *Trace,
+) verdict {
+	tr.distances(c, pools, z)
 	rungs := make([]*node, 0, len(pools))
 	for i, name := range pools {
 		n := c.node(h, name, fmt.Sprintf("choice %d", i+1), tr)
 		n.bar(barred)
+		n.locate(z)
 		rungs = append(rungs, n)
 	}
 	var v verdict

@@ -2,6 +2,7 @@ package geo
 
 import (
 	_ "embed"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -128,4 +129,9 @@ func half(x float64) int32 {
 		n++
 	}
 	return n*(degree/2) - 180*degree
+}
+
+// String renders a place in degrees, as in 50.1, 8.7.
+func (p Point) String() string {
+	return fmt.Sprintf("%.2f, %.2f", float64(p.Lat)/degree, float64(p.Lon)/degree)
 }
