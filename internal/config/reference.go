@@ -13,6 +13,9 @@ import (
 //go:embed config.go
 var structs string // the source of the structs: their comments are the reference
 
+//go:embed geo.go
+var geoStructs string // more of it
+
 // Reference describes every key of the file, with its type, default, limits and meaning, as a
 // Markdown table. It is made from the structs, their tags and comments and from the defaults,
 // so it cannot tell anything else than Load does.
@@ -113,7 +116,8 @@ func limits(s, elem *schema) string {
 // comments reads the meaning of each field, by Type.Field: its comment, or the comment of its
 // type where it has none.
 func comments() map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", structs, parser.ParseComments)
+	source := structs + strings.TrimPrefix(geoStructs, "package config")
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", source, parser.ParseComments)
 	if err != nil {
 		panic("config: config.go does not parse: " + err.Error()) // it was compiled
 	}

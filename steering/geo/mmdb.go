@@ -159,8 +159,8 @@ type decoder struct {
 
 func (d *decoder) into(v any, path ...any) {
 	err := d.result.DecodePath(v, path...)
-	var mismatch maxminddb.UnmarshalTypeError
-	if err != nil && !errors.As(err, &mismatch) && d.err == nil {
+	var damage maxminddb.InvalidDatabaseError
+	if errors.As(err, &damage) && d.err == nil {
 		d.err = err
 	}
 }

@@ -58,7 +58,7 @@ func parsePoint(text string) (Point, bool) {
 	lat, lon, ok := strings.Cut(strings.TrimSpace(text), "\t")
 	y, err1 := strconv.ParseInt(lat, 10, 32)
 	x, err2 := strconv.ParseInt(lon, 10, 32)
-	return Point{int32(y) * degree / 100, int32(x) * degree / 100},
+	return Point{int32(y * (degree / 100)), int32(x * (degree / 100))},
 		ok && err1 == nil && err2 == nil
 }
 
