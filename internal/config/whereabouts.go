@@ -123,6 +123,25 @@ func (c *checker) located() {
 	}
 }
 
+// subdivisionTraps warns of subdivisions that no file can know.
+func (c *checker) subdivisionTraps() {
+	if len(c.cfg.Geo.Files) > 0 || c.cfg.Geo.Country != "" {
+		return
+	}
+	warn := func(at string, list []string) {
+		if len(list) > 0 {
+			c.warn(at+".subdivisions", "the built-in data knows no subdivisions, so nobody is in "+
+				"any: name a file of city data in geo.files")
+		}
+	}
+	c.eachAudience(func(at string, a *Audience) { warn(at, a.Subdivisions) })
+	for i := range c.cfg.Hosts {
+		for j := range c.cfg.Hosts[i].Places {
+			warn(element(element("hosts", i)+".places", j), c.cfg.Hosts[i].Places[j].Subdivisions)
+		}
+	}
+}
+
 // requires reports backends that lack a type of records that a host must have. What stands at the
 // target of a CNAME is not known here, so addresses are not asked of CNAMEs.
 func (c *checker) requires(at string, h *Host) {
