@@ -71,6 +71,8 @@ type compiler struct {
 	verdicts verdicts // while compiling
 	// constrained is true when any backend has an audience.
 	constrained bool
+	// nearest is true when any pool chooses the nearest.
+	nearest bool
 }
 
 // answer is what a backend puts into a response.
@@ -113,6 +115,7 @@ func newCompiler(in Inputs) *compiler {
 				return cmp.Or(cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Pool, b.Pool))
 			})
 		}
+		c.nearest = c.nearest || p.Choose == Nearest
 		c.pools[p.Name] = &p
 	}
 	c.caps = c.capacities()
@@ -152,21 +155,21 @@ func (s standing) able(ignoreHealth bool) bool {
 	return (s.usable || ignoreHealth) && !s.drained && !s.mute && !s.barred && s.weight > 0
 }
 
-// host compiles one host as it is at one of its places, or with nil for clients who are at
-// none, without the backends that are barred there. With a trace it also writes down every step;
+// host compiles one host as it is for clients at a locale, without the backends that are barred
+// there. With a trace it also writes down every step;
 // the plan is the same.
-func (c *compiler) host(h *Host, at *Place, barred []string, tr *Trace) *plan {
+func (c *compiler) host(h *Host, at locale, barred []string, tr *Trace) *plan {
 	pools, place := h.Pools, ""
-	if at != nil {
-		pools, place = at.Pools, at.Name
+	if at.place != nil {
+		pools, place = at.place.Pools, at.place.Name
 	}
 	tr.host(h, pools)
 	tr.barred(barred)
 	tr.overrides(c.orders, h.Name)
-	v := c.verdict(h, place, pools, barred, tr)
+	v := c.verdict(h, at, pools, barred, tr)
 	p := &plan{
 		host:   h.Name,
-		place:  placeName(place, barred),
+		place:  placeName(place, at.zoneName(), barred),
 		spot:   at,
 		barred: barred,
 		ttl:    uint32(h.ttl(v.down != "").Seconds()),

@@ -21,13 +21,13 @@ type guide struct {
 	applied bool
 }
 
-// guide finds the split for a host's clients at a place who some backends may not answer. One for
-// the place as a whole holds for its parts too.
-func (c *compiler) guide(h *Host, place string, barred []string) *guide {
+// guide finds the split for a host's clients at a place, in a zone of it, who some backends may not
+// answer. One for the place as a whole holds for its parts too.
+func (c *compiler) guide(h *Host, place, zone string, barred []string) *guide {
 	if len(c.in.Shares.Splits) == 0 {
 		return nil
 	}
-	for _, name := range c.scopes(place, barred) {
+	for _, name := range c.scopes(place, zone, barred) {
 		if split, ok := c.in.Shares.Split(h.Name, name); ok {
 			return &guide{scope: control.Scope{Host: h.Name, Place: name}, split: split}
 		}
@@ -36,14 +36,12 @@ func (c *compiler) guide(h *Host, place string, barred []string) *guide {
 }
 
 // scopes are the names that a split for a place may have, the closest first.
-func (c *compiler) scopes(place string, barred []string) []string {
-	switch {
-	case len(barred) > 0:
-		return []string{placeName(place, barred), place}
-	case place == "" && c.constrained:
-		return []string{unconstrained, place}
+func (c *compiler) scopes(place, zone string, barred []string) []string {
+	names := []string{placeName(place, zone, barred), placeName(place, "", barred), place}
+	if names[0] == "" && c.constrained {
+		names[0] = unconstrained
 	}
-	return []string{place}
+	return slices.Compact(names)
 }
 
 // check says why a split can't count at all: it would answer with backends that aren't there.

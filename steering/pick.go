@@ -19,7 +19,7 @@ const (
 type plan struct {
 	host       string
 	place      string   // empty for clients who are at no place of the host
-	spot       *Place   // the place itself; nil for clients who are at none
+	spot       locale   // where its clients are
 	barred     []string // backends that may not answer these clients, in order
 	ttl        uint32
 	sticky     bool

@@ -16,19 +16,23 @@ import (
 // hostAndPlaces compiles a host with its places and constraints.
 func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 	sets := c.constraints(h)
-	if len(h.Places) == 0 && len(sets) == 0 {
-		p := c.host(h, nil, nil, nil)
+	fields, fieldsKey := c.fieldsOf(h)
+	if len(h.Places) == 0 && len(sets) == 0 && fields == nil {
+		p := c.host(h, locale{}, nil, nil)
 		return p, p.answerable()
 	}
-	classes, combos, err := c.classes.of(h, sets)
+	parted, err := c.partition(h, sets, fields, fieldsKey)
 	if err != nil {
 		return nil, fmt.Errorf("host %q: %w", h.Name, err)
 	}
 	var p *plan
-	for i, combo := range combos {
-		var at *Place
+	for i, combo := range parted.combos {
+		var at locale
 		if combo.Place > 0 {
-			at = &h.Places[combo.Place-1]
+			at.place = &h.Places[combo.Place-1]
+		}
+		if combo.Zone > 0 {
+			at.zone = parted.zones[combo.Place][combo.Zone]
 		}
 		one := c.host(h, at, barred(sets, combo.In), nil)
 		if err := one.answerable(); err != nil {
@@ -43,7 +47,7 @@ func (c *compiler) hostAndPlaces(h *Host) (*plan, error) {
 		}
 		p.places = append(p.places, one)
 	}
-	p.classes = classes
+	p.classes = parted.classes
 	p.listForeign()
 	return p, nil
 }
@@ -81,10 +85,9 @@ func (c *compiler) constraints(h *Host) []constraint {
 	}
 	byKey := make(map[string]*constraint)
 	of := func(a *Audience) *constraint {
-		key := placesKey([]Place{{Countries: a.Countries, Prefixes: a.Prefixes}})
+		key := string(a.key(nil))
 		if byKey[key] == nil {
-			byKey[key] = &constraint{key: key,
-				rule: geo.Rule{Countries: a.Countries, Prefixes: a.Prefixes}}
+			byKey[key] = &constraint{key: key, rule: a.rule()}
 		}
 		return byKey[key]
 	}
@@ -127,12 +130,15 @@ func barred(sets []constraint, in []bool) []string {
 	return slices.Compact(out)
 }
 
-// placeName tells a place, or none, with barred backends from the same without.
-func placeName(place string, barred []string) string {
-	if len(barred) == 0 {
-		return place
+// placeName tells a place, or none, with a zone and barred backends from the same without.
+func placeName(place, zone string, barred []string) string {
+	if zone != "" {
+		place += " " + zone
 	}
-	return strings.TrimSpace(place + " without " + strings.Join(barred, ", "))
+	if len(barred) > 0 {
+		place += " without " + strings.Join(barred, ", ")
+	}
+	return strings.TrimSpace(place)
 }
 
 // listForeign adds the backends that only places use to the host's shares, with 0.
@@ -162,6 +168,7 @@ type classBook struct {
 type partition struct {
 	classes *geo.Classes
 	combos  []geo.Combination
+	zones   [][]*zone // by place, the first being for clients at none, and number
 }
 
 func newClassBook(in Inputs) classBook {
@@ -172,60 +179,105 @@ func newClassBook(in Inputs) classBook {
 	return b
 }
 
-// of returns the classes of a host's places and constraints, and what each of them means.
-func (b *classBook) of(h *Host, sets []constraint) (*geo.Classes, []geo.Combination, error) {
-	key := placesKey(h.Places)
+// partition returns the classes of a host's places, distances and constraints, and what each of
+// them means.
+func (c *compiler) partition(
+	h *Host, sets []constraint, fields [][]field, fieldsKey string,
+) (partition, error) {
+	b, key := &c.classes, placesKey(h.Places)+fieldsKey
 	for _, s := range sets {
 		key += "|" + s.key
 	}
 	p, known := b.byKey[key]
 	if !known {
-		if p, known = b.prior[key]; !known {
-			list := make([]geo.Rule, len(sets))
-			for i, s := range sets {
-				list[i] = s.rule
-			}
-			var err error
-			if p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list); err != nil {
-				return nil, nil, err
+		p, known = b.prior[key]
+	}
+	if !known {
+		var zones [][]uint8
+		var err error
+		if fields != nil {
+			if zones, p.zones, err = c.zonesOf(fields); err != nil {
+				return p, err
 			}
 		}
-		b.byKey[key] = p
+		list := make([]geo.Rule, len(sets))
+		for i, s := range sets {
+			list[i] = s.rule
+		}
+		p.classes, p.combos, err = b.countries.Partition(rules(h.Places), list, zones)
+		if err != nil {
+			return p, err
+		}
 	}
-	return p.classes, p.combos, nil
+	b.byKey[key] = p
+	return p, nil
+}
+
+// zonesOf divides clients into zones, at none of a host's places and at each.
+func (c *compiler) zonesOf(fields [][]field) (of [][]uint8, list [][]*zone, err error) {
+	r := geo.NewRuler()
+	of, list = make([][]uint8, len(fields)), make([][]*zone, len(fields))
+	for i, f := range fields {
+		if len(f) == 0 {
+			continue
+		}
+		if of[i], list[i], err = c.zones(f, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return of, list, nil
 }
 
 func rules(places []Place) []geo.Rule {
 	list := make([]geo.Rule, len(places))
 	for i, p := range places {
-		list[i] = geo.Rule{Countries: p.Countries, Prefixes: p.Prefixes}
+		list[i] = p.audience().rule()
 	}
 	return list
 }
 
-// placesKey is equal for places with the same countries and prefixes, whatever their names
-// and pools.
+func (a *Audience) rule() geo.Rule {
+	return geo.Rule{Countries: a.Countries, Subdivisions: a.Subdivisions, ASNs: a.ASNs,
+		Prefixes: a.Prefixes}
+}
+
+// placesKey is equal for places with the same clients, whatever their names and pools.
 func placesKey(places []Place) string {
 	var b []byte
-	for _, p := range places {
-		b = binary.AppendUvarint(b, uint64(len(p.Countries)))
-		for _, code := range slices.Sorted(slices.Values(p.Countries)) {
-			b = append(b, code...) // two letters each
-		}
-		prefixes := slices.SortedFunc(slices.Values(p.Prefixes), func(a, b netip.Prefix) int {
-			return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-		})
-		b = binary.AppendUvarint(b, uint64(len(prefixes)))
-		for _, prefix := range prefixes {
-			b = append(b, byte(prefix.Addr().BitLen()), byte(prefix.Bits()))
-			b = append(b, prefix.Addr().AsSlice()...)
-		}
+	for i := range places {
+		b = places[i].audience().key(b)
 	}
 	return string(b)
 }
 
+// key appends what is equal for equal audiences, in whatever order things stand.
+func (a *Audience) key(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(a.Countries)))
+	for _, code := range slices.Sorted(slices.Values(a.Countries)) {
+		b = append(b, code...) // two letters each
+	}
+	b = binary.AppendUvarint(b, uint64(len(a.Subdivisions)))
+	for _, code := range slices.Sorted(slices.Values(a.Subdivisions)) {
+		b = append(append(b, code...), 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(a.ASNs)))
+	for _, asn := range slices.Sorted(slices.Values(a.ASNs)) {
+		b = binary.BigEndian.AppendUint32(b, asn)
+	}
+	prefixes := slices.SortedFunc(slices.Values(a.Prefixes), func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	b = binary.AppendUvarint(b, uint64(len(prefixes)))
+	for _, prefix := range prefixes {
+		b = append(b, byte(prefix.Addr().BitLen()), byte(prefix.Bits()))
+		b = append(b, prefix.Addr().AsSlice()...)
+	}
+	return b
+}
+
 // placeStep says how a client came to its place, or to none.
-func (t *Table) placeStep(at *Place, client netip.Prefix, scope uint8) Step {
+func (t *Table) placeStep(l locale, client netip.Prefix, scope uint8) Step {
+	at := l.place
 	a := client.Addr().Unmap()
 	if !a.IsValid() {
 		return Step{What: "place", Detail: "the client is not known, so it is at no place"}
@@ -234,8 +286,10 @@ func (t *Table) placeStep(at *Place, client netip.Prefix, scope uint8) Step {
 	if prefix, ok := at.holds(a); ok {
 		step.Detail = fmt.Sprintf("%s is in %s, a prefix of place %s", a, prefix, at.Name)
 	} else {
-		step.Detail = t.byCountry(&step, a, at)
+		step.Detail = t.byData(&step, a, at)
 	}
+	where, _ := t.compiler.in.Countries.Locate(a)
+	step.Detail += t.spotStep(l.zone, where)
 	if held, err := a.Prefix(int(scope)); err == nil {
 		step.Detail += "; so is all of " + held.String()
 	}
@@ -255,27 +309,56 @@ func (p *Place) holds(a netip.Addr) (found netip.Prefix, ok bool) {
 	return found, ok
 }
 
-// byCountry adds the country of an address to a step and says what place it leads to.
-func (t *Table) byCountry(step *Step, a netip.Addr, at *Place) string {
+// byData adds what data says of an address to a step, and says what place that leads to.
+func (t *Table) byData(step *Step, a netip.Addr, at *Place) string {
 	data := t.compiler.in.Countries
-	location, _ := data.Locate(a)
-	in := Input{Kind: "country", Value: location.Country, Source: data.Origin(), Since: data.Date()}
-	if in.Value == "" {
-		in.Value = "unknown"
-	}
-	step.Inputs = append(step.Inputs, in)
+	where, _ := data.Locate(a)
+	known := locationInputs(where, data)
+	step.Inputs = append(step.Inputs, known...)
 	source := ""
 	if date := data.Date(); !date.IsZero() {
 		source = " by data of " + date.Format(time.DateOnly)
 	}
+	found := where.String()
 	switch {
-	case location.Country == "":
+	case at == nil && where.Country == "" && found == "":
 		return fmt.Sprintf("the country of %s is not known%s, and no prefix holds it: "+
 			"the host's own pools", a, source)
 	case at == nil:
 		return fmt.Sprintf("%s is in %s%s, which no place lists: the host's own pools",
-			a, location.Country, source)
+			a, found, source)
+	case slices.Contains(at.ASNs, where.ASN) && where.ASN != 0:
+		found = fmt.Sprintf("AS%d", where.ASN)
+	case slices.Contains(at.Subdivisions, where.Subdivision):
+		found = where.Subdivision
+	default:
+		found = where.Country
 	}
-	return strings.Join([]string{a.String(), "is in", location.Country + source + ",",
-		"which place", at.Name, "lists"}, " ")
+	return fmt.Sprintf("%s is in %s%s, which place %s lists", a, found, source, at.Name)
+}
+
+// locationInputs are what geo data says of a client, with its sources: the country always, the
+// rest where there is data of it.
+func locationInputs(where geo.Location, data *geo.Locator) []Input {
+	country := Input{Kind: "country", Value: cmp.Or(where.Country, "unknown"),
+		Source: data.Origin(), Since: data.Date()}
+	list := []Input{country}
+	for _, s := range data.Sources() {
+		in := Input{Kind: s.Kind, Source: s.Origin, Since: s.Date}
+		switch s.Kind {
+		case "country":
+			list[0].Source, list[0].Since = s.Origin, s.Date
+			continue
+		case "subdivision":
+			in.Value = cmp.Or(where.Subdivision, "unknown")
+		case "asn":
+			if in.Value = "unknown"; where.ASN != 0 {
+				in.Value = fmt.Sprintf("AS%d", where.ASN)
+			}
+		default:
+			continue // distances name it
+		}
+		list = append(list, in)
+	}
+	return list
 }

@@ -12,6 +12,7 @@ import (
 type node struct {
 	pool *Pool
 	kids []kid
+	zone *zone // where its clients are, for pools that choose the nearest
 }
 
 // kid is a member of a node: a leaf, or a node of its own.
@@ -125,21 +126,23 @@ func (c *compiler) divide(n *node, ignoreHealth bool) []standing {
 			}
 		}
 	}
-	return combine(c.choose(n.pool, parts))
+	return combine(c.choose(n, parts))
 }
 
 // choose keeps the members that a pool's choice falls on.
-func (c *compiler) choose(p *Pool, parts []part) []part {
+func (c *compiler) choose(n *node, parts []part) []part {
 	if len(parts) < 2 {
 		return parts
 	}
-	switch p.Choose {
+	switch p := n.pool; p.Choose {
 	case ByOrder:
 		return parts[:1]
 	case ByLatency:
 		return best(parts, p.Within, c.latency)
 	case ByCost:
 		return best(parts, p.Within, c.cost)
+	case Nearest:
+		return c.chooseNearest(n.zone, p.Within, parts)
 	}
 	return parts
 }
@@ -162,7 +165,7 @@ func best(parts []part, within Tolerance, value func(backend string) (uint64, bo
 	if !known {
 		return parts
 	}
-	bound := lowest + max(proportion(lowest, uint64(within.Percent), 100), uint64(within.Span))
+	bound := within.bound(lowest, uint64(within.Span))
 	var kept []part
 	for i, p := range parts {
 		if values[i] <= bound {

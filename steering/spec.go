@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"pointsman/steering/geo"
 )
 
 // Spec is what the operator configured. It is immutable after it was handed to the engine.
@@ -38,12 +40,16 @@ type Backend struct {
 	// Allow names the only clients that it may answer, and Deny those that it may not, for legal
 	// or contractual reasons: neither failures nor an operator's pin break that. Nil: all, and none.
 	Allow, Deny *Audience
+	// Location is where its clients find it, for pools that choose the nearest; nil: not known.
+	Location *geo.Point
 }
 
-// Audience is clients by where they are: those of the countries, and those in the prefixes.
+// Audience is clients by where they are: those for whom any of this holds.
 type Audience struct {
-	// Countries are ISO 3166-1 alpha-2 codes in upper case.
-	Countries []string
+	// Countries are ISO 3166-1 alpha-2 codes in upper case, Subdivisions ISO 3166-2 ones (US-CA).
+	Countries, Subdivisions []string
+	// ASNs are numbers of autonomous systems.
+	ASNs []uint32
 	// Prefixes have no bits set behind their length; IPv6 ones have at most 64 bits.
 	Prefixes []netip.Prefix
 }
@@ -74,12 +80,15 @@ const (
 	ByOrder   Choice = "failover" // the first
 	ByLatency Choice = "latency"  // those that are about as fast as the fastest
 	ByCost    Choice = "cost"     // those that are about as cheap as the cheapest
+	Nearest   Choice = "nearest"  // those that are about as near to the client as the nearest
 )
 
-// Tolerance is what "about as fast" and "about as cheap" allow: the larger of the two.
+// Tolerance is what "about as fast", "as cheap" and "as near" allow: the largest of these.
 type Tolerance struct {
 	Percent uint32        // of the best, at most 1000
 	Span    time.Duration // for ByLatency
+	// Distance is in km, for Nearest, at most 20,000.
+	Distance uint32
 }
 
 // Pool is a node of the policy: backends, or pools of them, that are used together.
@@ -124,19 +133,26 @@ type Host struct {
 	// known, and then capacities don't bound its shares.
 	Load uint64
 	// Places give clients of some countries or networks pools of their own. A client belongs
-	// to the first place with a prefix that holds it, else to the first that lists its
-	// country, else to none, and Pools are for it. At most geo.MostRules.
+	// to the first place with a prefix that holds it, else to the first that lists its AS, else
+	// its subdivision, else its country, else to none, and Pools are for it. At most
+	// geo.MostRules.
 	Places []Place
 }
 
 // Place is where clients are that a host answers from other pools.
 type Place struct {
 	Name string // unique among the host's places
-	// Countries are ISO 3166-1 alpha-2 codes in upper case.
-	Countries []string
-	// Prefixes have no bits set behind their length; IPv6 ones have at most 64 bits.
-	Prefixes []netip.Prefix
-	Pools    []string // tried in this order, as those of a host
+	// Countries, Subdivisions, ASNs and Prefixes are as those of an Audience.
+	Countries, Subdivisions []string
+	ASNs                    []uint32
+	Prefixes                []netip.Prefix
+	Pools                   []string // tried in this order, as those of a host
+}
+
+// audience is who is at the place.
+func (p *Place) audience() *Audience {
+	return &Audience{Countries: p.Countries, Subdivisions: p.Subdivisions, ASNs: p.ASNs,
+		Prefixes: p.Prefixes}
 }
 
 // allPools are the pools of the host and of its places, each once.

@@ -26,8 +26,8 @@ type Step struct {
 
 // Input is one thing that a step looked at, where it came from and how old it is.
 type Input struct {
-	// Kind is "health", "latency", "cost", "addresses", "weight", "factor", "override", "country",
-	// "up", "drain", "capacity" or "split".
+	// Kind is "health", "latency", "cost", "distance", "addresses", "weight", "factor", "override",
+	// "country", "subdivision", "asn", "up", "drain", "capacity" or "split".
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"` // empty for a country, which is the client's
 	Value   string `json:"value"`

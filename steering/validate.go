@@ -19,7 +19,9 @@ const (
 	maxRamp   = 24 * time.Hour
 	maxTree   = 1000 // backends of a pool that holds pools, theirs among them
 	maxSpan   = time.Minute
-	maxRate   = 1_000_000_000_000 // of capacities, loads and costs
+	// maxDistance is how far apart, in km, two places are at most, about.
+	maxDistance = 20_000
+	maxRate     = 1_000_000_000_000 // of capacities, loads and costs
 )
 
 // checker gathers every mistake of a spec, so that the operator sees all at once.
@@ -143,12 +145,15 @@ func (c *checker) pool(p *Pool) {
 		c.addf("pool %q: has no members", p.Name)
 	}
 	switch p.Choose {
-	case "", ByWeight, ByOrder, ByLatency, ByCost:
+	case "", ByWeight, ByOrder, ByLatency, ByCost, Nearest:
 	default:
 		c.addf("pool %q: unknown choice %q", p.Name, p.Choose)
 	}
 	if p.Within.Percent > 1000 || p.Within.Span < 0 || p.Within.Span > maxSpan {
 		c.addf("pool %q: a tolerance is at most 1000 %% and %s", p.Name, maxSpan)
+	}
+	if p.Within.Distance > maxDistance {
+		c.addf("pool %q: a distance is at most %d km", p.Name, maxDistance)
 	}
 	seen := make(map[string]bool, len(p.Members))
 	for _, m := range p.Members {
@@ -272,7 +277,7 @@ func (c *checker) places(h *Host) {
 		}
 		names[p.Name] = true
 		c.order(of, p.Pools)
-		c.audience(of, &Audience{Countries: p.Countries, Prefixes: p.Prefixes})
+		c.audience(of, p.audience())
 	}
 }
 
@@ -281,8 +286,16 @@ func (c *checker) audience(of string, a *Audience) {
 	if a == nil {
 		return
 	}
-	if len(a.Countries)+len(a.Prefixes) == 0 {
+	if len(a.Countries)+len(a.Subdivisions)+len(a.ASNs)+len(a.Prefixes) == 0 {
 		c.addf("%s: has neither countries nor prefixes", of)
+	}
+	for _, code := range a.Subdivisions {
+		if !geo.IsSubdivision(code) {
+			c.addf("%s: %q is not a subdivision's code such as US-CA", of, code)
+		}
+	}
+	if slices.Contains(a.ASNs, 0) {
+		c.addf("%s: 0 is no AS", of)
 	}
 	for _, code := range a.Countries {
 		if !geo.IsCode(code) {

@@ -22,37 +22,47 @@ type verdicts map[verdictKey]verdict
 
 // verdictKey is all of a host that its verdict depends on, but for the overrides that name it.
 type verdictKey struct {
-	pools, barred            string
+	pools, barred, zone      string
 	flattened, ramped, bound bool
 	degraded                 bool          // the TTL may shorten
 	scope                    control.Scope // of the split; none: empty
 }
 
 // verdict judges the pools of a host. With a trace it does so afresh, and writes down every step.
-func (c *compiler) verdict(h *Host, place string, pools, barred []string, tr *Trace) verdict {
-	g := c.guide(h, place, barred)
+func (c *compiler) verdict(
+	h *Host, at locale, pools, barred []string, tr *Trace,
+) verdict {
+	place, z := "", at.zone
+	if at.place != nil {
+		place = at.place.Name
+	}
+	g := c.guide(h, place, at.zoneName(), barred)
 	if tr != nil || c.verdicts == nil || c.orders.named[h.Name] {
-		return c.judge(h, pools, barred, g, tr)
+		return c.judge(h, pools, barred, z, g, tr)
 	}
 	key := verdictKey{pools: strings.Join(pools, "\x00"), barred: strings.Join(barred, "\x00"),
-		flattened: h.Flatten, ramped: h.Ramp > 0, bound: h.Load > 0,
+		zone: z.key(), flattened: h.Flatten, ramped: h.Ramp > 0, bound: h.Load > 0,
 		degraded: h.TTLDegraded > 0 && h.TTLDegraded < h.TTL}
 	if g != nil {
 		key.scope = g.scope
 	}
 	v, known := c.verdicts[key]
 	if !known {
-		v = c.judge(h, pools, barred, g, nil)
+		v = c.judge(h, pools, barred, z, g, nil)
 		c.verdicts[key] = v
 	}
 	return v
 }
 
-func (c *compiler) judge(h *Host, pools, barred []string, g *guide, tr *Trace) verdict {
+func (c *compiler) judge(
+	h *Host, pools, barred []string, z *zone, g *guide, tr *Trace,
+) verdict {
+	tr.distances(c, pools, z)
 	rungs := make([]*node, 0, len(pools))
 	for i, name := range pools {
 		n := c.node(h, name, fmt.Sprintf("choice %d", i+1), tr)
 		n.bar(barred)
+		n.locate(z)
 		rungs = append(rungs, n)
 	}
 	g.check(rungs)

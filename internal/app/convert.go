@@ -67,6 +67,7 @@ func convertAfter(c *config.Config, r *config.Report, from sources) (*inputs, er
 	bad = append(bad, hostMistakes(c, in.zones)...)
 	in.slow = slowOf(c)
 	bad = append(bad, slowMistakes(c, in.slow)...)
+	bad = append(bad, unlocated(c)...)
 	var err error
 	if in.spec, err = specOf(c); err != nil {
 		return nil, errors.Join(ErrConfig, err)

@@ -143,7 +143,7 @@ func (w *weighing) resolved(in steering.Inputs) steering.Addresses {
 // country tells the country of an address by the newest data at hand.
 func (w *weighing) country() (func(netip.Addr) string, error) {
 	if w.located = w.after.geo.Locator; w.located == nil {
-		d, err := geo.Load("")
+		d, err := geo.Load(geo.Wants{Country: true})
 		if err != nil {
 			return nil, err
 		}

@@ -16,6 +16,9 @@ func limitsTo(to *steering.Backend, c *config.Config, b config.Backend) (err err
 	if to.Deny, err = audienceOf(c, b.Deny); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
+	if to.Location, err = locationOf(b); err != nil {
+		return fmt.Errorf("location: %w", err)
+	}
 	return nil
 }
 
@@ -25,17 +28,24 @@ func audienceOf(c *config.Config, a *config.Audience) (*steering.Audience, error
 		return nil, nil
 	}
 	prefixes, err := prefixesOf(c, a.Prefixes, a.Lists)
-	return &steering.Audience{Countries: a.Countries, Prefixes: prefixes}, err
+	if err != nil {
+		return nil, err
+	}
+	asns, err := asnsOf(a.ASNs)
+	return &steering.Audience{Countries: a.Countries, Subdivisions: a.Subdivisions, ASNs: asns,
+		Prefixes: prefixes}, err
 }
 
 // poolsOf converts the pools.
 func poolsOf(c *config.Config) (out []steering.Pool) {
 	choices := map[string]steering.Choice{config.ChooseWeight: steering.ByWeight,
 		config.ChooseFailover: steering.ByOrder, config.ChooseLatency: steering.ByLatency,
-		config.ChooseCost: steering.ByCost}
+		config.ChooseCost:    steering.ByCost,
+		config.ChooseNearest: steering.Nearest}
 	for _, p := range c.Pools {
+		distance, _ := config.Kilometres(p.Within.Distance) // "" is 0
 		np := steering.Pool{Name: p.Name, Choose: choices[p.Choose], Within: steering.Tolerance{
-			Percent: uint32(p.Within.Percent), Span: p.Within.Span}}
+			Percent: uint32(p.Within.Percent), Span: p.Within.Span, Distance: distance}}
 		for _, m := range p.Members {
 			np.Members = append(np.Members,
 				steering.Member{Backend: m.Backend, Pool: m.Pool, Weight: uint32(m.Weight)})

@@ -169,12 +169,15 @@ var rotated = regexp.MustCompile(`\.[0-9]+$`)
 
 // open opens the logs, in their order. c may be nil.
 func (o *Logs) open(c *config.Config) ([]replay.Source, *closers, error) {
-	path, closing := o.Country, &closers{}
-	if path == "" && c != nil {
-		path = c.Geo.Country
+	wants, closing := geo.Wants{Country: true}, &closers{}
+	if c != nil {
+		wants, _ = geoWants(c)
+	}
+	if o.Country != "" {
+		wants.Files = []string{o.Country}
 	}
 	countries := func() (*geo.Locator, error) {
-		d, err := geo.Load(path)
+		d, err := geo.Load(wants)
 		return d.Locator, err
 	}
 	var sources []replay.Source

@@ -68,7 +68,7 @@ type parts struct {
 
 	given   atomic.Pointer[given] // see addressesOf
 	weighed atomic.Pointer[map[string]bool]
-	viewing sync.Mutex            // held while a view is handed to the engine, so that the newest wins
+	viewing sync.Mutex // held while a view is handed to the engine, so that the newest wins
 }
 
 // sharedOr returns the store that all nodes share, or this node's own.

@@ -33,6 +33,7 @@ func allowed() map[string][]string {
 		"steering/control":        {},
 		"steering/geo":            {},
 		"steering/geo/gen":        {"steering/geo"},
+		"steering/geo/geotest":    {},
 		"steering/wire":           {},
 		"steering/dnssec":         {},
 		"steering/dnssec/publish": {"internal/store", "steering/dnssec"},
@@ -88,6 +89,10 @@ func homes() map[string][]string {
 		"github.com/sony/gobreaker":     {"purge"},
 		"github.com/dunglas/httpsfv":    {"edge"},
 		"github.com/spf13/cobra":        {"cmd/pointsman"},
-		"charm.land/":                   {"cmd/pointsman"},
+
+		"github.com/oschwald/maxminddb-golang": {"steering/geo"},
+		"github.com/maxmind/mmdbwriter":        {"steering/geo/geotest"},
+
+		"charm.land/": {"cmd/pointsman"},
 	}
 }

@@ -184,7 +184,8 @@ func TestTheNoticeIsUpToDate(t *testing.T) {
 		fmt.Fprintf(&b, "  %s %s: %s\n", m.Path, m.Version, m.licence)
 	}
 	b.WriteString("\nIt also holds data with a licence of its own, whose text stands at the end:\n\n" +
-		"  country data (steering/geo/data): Number Resource Organization (NRO), CC BY 4.0\n")
+		"  geo data (steering/geo/data): Number Resource Organization (NRO), Route Views, DB-IP,\n" +
+		"  GeoNames, CC BY 4.0\n")
 	b.WriteString("\nThe text of the Apache License, Version 2.0, stands in LICENSE. The other licences, and the\n" +
 		"notices that come with modules, follow.\n")
 	for _, m := range modules {

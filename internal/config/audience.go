@@ -22,10 +22,12 @@ func (c *checker) eachAudience(f func(path string, a *Audience)) {
 func (c *checker) audiences() {
 	lists := c.index("geo.lists")
 	c.eachAudience(func(path string, a *Audience) {
-		if len(a.Countries)+len(a.Prefixes)+len(a.Lists) == 0 && c.whole(path) {
-			c.mistake(path, "has no countries, prefixes or lists: it holds nobody")
+		if a.empty() && c.whole(path) {
+			c.mistake(path, "has no countries, subdivisions, asns, prefixes or lists: it holds nobody")
 		}
 		c.distinct(path+".countries", a.Countries)
+		c.distinct(path+".subdivisions", a.Subdivisions)
+		c.distinct(path+".asns", a.ASNs)
 		c.distinct(path+".lists", a.Lists)
 		var seen covers
 		c.cover(&seen, path+".prefixes", a.Prefixes)
@@ -42,6 +44,11 @@ func (c *checker) audiences() {
 			c.overlap(element("backends", i)+".deny", b)
 		}
 	}
+}
+
+// empty reports whether nothing says who belongs to an audience.
+func (a *Audience) empty() bool {
+	return len(a.Countries)+len(a.Subdivisions)+len(a.ASNs)+len(a.Prefixes)+len(a.Lists) == 0
 }
 
 // overlap warns of clients whom a backend may answer and must not. An exception within what is

@@ -35,6 +35,7 @@ func (c *checker) all() {
 	c.feeds()
 	c.pools()
 	c.lists()
+	c.located()
 	c.audiences()
 	c.hosts()
 	c.steering()

@@ -484,6 +484,11 @@ type Backend struct {
 	Allow *Audience `koanf:"allow"`
 	// Deny are clients that the backend must not answer, those of allow among them; nil: none.
 	Deny *Audience `koanf:"deny"`
+	// Location is where clients find the backend, for pools that choose the nearest; or say region.
+	Location *Location `koanf:"location"`
+	// Region is a country (DE), or a subdivision of the US, Canada or Australia (US-CA), whose
+	// centre is taken for the location: the mean place of its settlements.
+	Region string `koanf:"region" syntax:"region"`
 	// Probe says how the backend's health is measured.
 	Probe Probe `koanf:"probe"`
 }
@@ -492,6 +497,11 @@ type Backend struct {
 type Audience struct {
 	// Countries are two-letter codes (ISO 3166-1); whose country is known only from data.
 	Countries []string `koanf:"countries" syntax:"country"`
+	// Subdivisions are parts of countries as in US-CA (ISO 3166-2); they are known only from
+	// files of city data (geo.files).
+	Subdivisions []string `koanf:"subdivisions" syntax:"subdivision"`
+	// ASNs are numbers of autonomous systems, as in 64496 or AS64496.
+	ASNs []string `koanf:"asns" syntax:"asn"`
 	// Prefixes are networks that belong to it, wherever the country data puts them.
 	Prefixes []string `koanf:"prefixes" syntax:"prefix"`
 	// Lists are names of geo.lists, whose prefixes belong to it as well.
@@ -576,6 +586,7 @@ const (
 	ChooseFailover = "failover"
 	ChooseLatency  = "latency"
 	ChooseCost     = "cost"
+	ChooseNearest  = "nearest"
 )
 
 // Pool holds backends that are used together, or pools of them.
@@ -583,10 +594,10 @@ type Pool struct {
 	// Name is unique among pools.
 	Name string `koanf:"name" required:"yes" syntax:"name"`
 	// Choose says which of the members that can answer do: all (weight), the first (failover),
-	// those about as fast as the fastest (latency) or about as cheap as the cheapest (cost). They
-	// divide what there is by weight.
-	Choose string `koanf:"choose" oneof:"weight failover latency cost"`
-	// Within is what "about as" allows: the larger of percent and span.
+	// those about as fast as the fastest (latency), about as cheap as the cheapest (cost) or about
+	// as near to the client as the nearest (nearest). They divide what there is by weight.
+	Choose string `koanf:"choose" oneof:"weight failover latency cost nearest"`
+	// Within is what "about as" allows: the larger of percent and span or distance.
 	Within Within `koanf:"within"`
 	// Members are the pool's backends and the pools in it, each at most once.
 	Members []Member `koanf:"members" required:"yes"`
@@ -594,10 +605,12 @@ type Pool struct {
 
 // Within is how far from the best a member of a pool may be and still answer.
 type Within struct {
-	// Percent is a part of the best member's latency or cost.
+	// Percent is a part of the best member's latency, cost or distance.
 	Percent int `koanf:"percent" min:"0" max:"1000"`
 	// Span is a time, for pools that choose by latency.
 	Span time.Duration `koanf:"span" min:"0s" max:"1m"`
+	// Distance is in whole kilometres, as in 300km, for pools that choose the nearest.
+	Distance string `koanf:"distance" syntax:"distance"`
 }
 
 // Member is a place in a pool: that of a backend, or that of a pool which divides its part.
@@ -654,9 +667,12 @@ type Host struct {
 	// Load is how many requests a second the host gets at most, as far as you know; with it the
 	// capacities of backends bound its shares. 0: not known.
 	Load int `koanf:"load" min:"0" max:"1000000000000"`
+	// RequireTypes are types of records that every backend of the host must be able to answer
+	// with. One that lacks a type is answered without (NODATA), and the config is refused then.
+	RequireTypes []string `koanf:"require_types" oneof:"A AAAA HTTPS"`
 	// Places give clients of some countries or networks pools of their own: the first place
-	// with a prefix that holds the client, else the first that lists its country. Other clients
-	// get the host's pools.
+	// with a prefix that holds the client, else the first that lists its AS, else its
+	// subdivision, else its country. Other clients get the host's pools.
 	Places []Place `koanf:"places"`
 
 	// Flattened is what Load made of Flatten: true when no CNAME is answered.
@@ -670,30 +686,17 @@ type Place struct {
 	Name string `koanf:"name" syntax:"name"`
 	// Countries are two-letter codes (ISO 3166-1); whose country is known only from data.
 	Countries []string `koanf:"countries" syntax:"country"`
+	// Subdivisions are parts of countries as in US-CA (ISO 3166-2); they are known only from
+	// files of city data (geo.files).
+	Subdivisions []string `koanf:"subdivisions" syntax:"subdivision"`
+	// ASNs are numbers of autonomous systems, as in 64496 or AS64496.
+	ASNs []string `koanf:"asns" syntax:"asn"`
 	// Prefixes are networks that belong to the place, wherever the country data puts them.
 	Prefixes []string `koanf:"prefixes" syntax:"prefix"`
 	// Lists are names of geo.lists, whose prefixes belong to the place as well.
 	Lists []string `koanf:"lists"`
 	// Pools are tried in this order: the first with a usable member answers.
 	Pools []string `koanf:"pools" required:"yes"`
-}
-
-// Geo is how the place of a client is found.
-type Geo struct {
-	// Country names a file of country data that is used instead of the built-in data, and read
-	// again when it changes: lines of first address, last address and country, or what the
-	// generator in steering/geo/gen makes; empty: the built-in data.
-	Country string `koanf:"country" syntax:"file"`
-	// Lists are prefixes under a name, for places and backends.
-	Lists []PrefixList `koanf:"lists"`
-}
-
-// PrefixList is prefixes under a name.
-type PrefixList struct {
-	// Name is unique among the lists.
-	Name string `koanf:"name" required:"yes" syntax:"name"`
-	// Prefixes are IPv4 and IPv6 networks, the latter of at most 64 bits.
-	Prefixes []string `koanf:"prefixes" required:"yes" syntax:"prefix"`
 }
 
 // The kinds of provider.

@@ -26,6 +26,9 @@ const (
 func (l *loader) files(cfg *Config) {
 	l.absolute(&cfg.StateDir)
 	l.absolute(&cfg.Geo.Country)
+	for i := range cfg.Geo.Files {
+		l.absolute(&cfg.Geo.Files[i])
+	}
 	if d := cfg.DNS.DecisionLog; d != nil {
 		l.absolute(&d.File)
 	}

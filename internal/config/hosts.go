@@ -32,6 +32,7 @@ func (c *checker) hosts() {
 				"something is down, and at most as long", h.TTLDegraded, h.TTL)
 		}
 		c.places(at, h, pools)
+		c.requires(at, h)
 	}
 }
 

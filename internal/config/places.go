@@ -39,7 +39,12 @@ func (h *Host) namePlaces() {
 		if p.Name != "" {
 			continue
 		}
-		p.Name = strings.ToLower(strings.Join(slices.Sorted(slices.Values(p.Countries)), "-"))
+		codes := slices.Concat(slices.Sorted(slices.Values(p.Countries)),
+			slices.Sorted(slices.Values(p.Subdivisions)))
+		for _, asn := range p.ASNs {
+			codes = append(codes, "as"+asn)
+		}
+		p.Name = strings.ToLower(strings.Join(codes, "-"))
 		if p.Name == "" || len(p.Name) > 63 {
 			p.Name = fmt.Sprintf("place-%d", i+1)
 		}
@@ -133,22 +138,17 @@ func (c *checker) places(at string, h *Host, pools map[string]int) {
 	}
 	c.unique(at, "name", len(h.Places), func(i int) string { return h.Places[i].Name })
 	lists := c.index("geo.lists")
-	listed := map[string]string{} // where each country was listed first
+	listed := map[string]string{} // where each code was listed first
 	var seen covers
 	for i := range h.Places {
 		p, path := &h.Places[i], element(at, i)
 		c.order(path, "place "+p.Name, p.Pools, pools)
-		if len(p.Countries)+len(p.Prefixes)+len(p.Lists) == 0 && c.whole(path) {
-			c.mistake(path, "has no countries, prefixes or lists: it holds nobody")
+		if p.empty() && c.whole(path) {
+			c.mistake(path, "has no countries, subdivisions, asns, prefixes or lists: it holds nobody")
 		}
-		for j, code := range p.Countries {
-			here := element(path+".countries", j)
-			if first, twice := listed[code]; twice && code != "" {
-				c.mistake(here, "%s is listed already, %s", code, first)
-				continue
-			}
-			listed[code] = here
-		}
+		c.once(listed, path+".countries", p.Countries)
+		c.once(listed, path+".subdivisions", p.Subdivisions)
+		c.once(listed, path+".asns", p.ASNs)
 		c.cover(&seen, path+".prefixes", p.Prefixes)
 		c.distinct(path+".lists", p.Lists)
 		for j, name := range p.Lists {
@@ -159,6 +159,23 @@ func (c *checker) places(at string, h *Host, pools map[string]int) {
 		}
 	}
 	seen.report(c)
+}
+
+// once reports codes that were listed before, and notes the others.
+func (c *checker) once(listed map[string]string, path string, codes []string) {
+	for j, code := range codes {
+		here := element(path, j)
+		if first, twice := listed[code]; twice && code != "" {
+			c.mistake(here, "%s is listed already, %s", code, first)
+			continue
+		}
+		listed[code] = here
+	}
+}
+
+// empty reports whether nothing says who is at a place.
+func (p *Place) empty() bool {
+	return len(p.Countries)+len(p.Subdivisions)+len(p.ASNs)+len(p.Prefixes)+len(p.Lists) == 0
 }
 
 // covers gathers prefixes in the order in which they count, to find those that an earlier one

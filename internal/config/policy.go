@@ -63,13 +63,17 @@ func (c *checker) members(at string, list []Member) {
 func (c *checker) within(at string, p *Pool) {
 	switch {
 	case c.bad[parent(at)+".choose"]:
-	case p.Choose == ChooseLatency:
-	case p.Choose == ChooseCost:
-		if c.src.has(at + ".span") {
-			c.mistake(at+".span", "belongs to choose: latency, and this pool chooses by cost")
+	case p.Choose == ChooseLatency, p.Choose == ChooseCost, p.Choose == ChooseNearest:
+		if p.Choose != ChooseLatency && c.src.has(at+".span") {
+			c.mistake(at+".span", "belongs to choose: latency, and this pool chooses by %s", p.Choose)
+		}
+		if p.Choose != ChooseNearest && c.src.has(at+".distance") {
+			c.mistake(at+".distance", "belongs to choose: nearest, and this pool chooses by %s",
+				p.Choose)
 		}
 	case c.src.has(at):
-		c.mistake(at, "belongs to choose: latency or cost, and this pool chooses by %s", p.Choose)
+		c.mistake(at, "belongs to choose: latency, cost or nearest, and this pool chooses by %s",
+			p.Choose)
 	}
 }
 

@@ -19,6 +19,8 @@ var (
 	steeringStructs string
 	//go:embed feeds.go
 	feedStructs string
+	//go:embed geo.go
+	geoStructs string
 )
 
 // Reference describes every key of the file, with its type, default, limits and meaning, as a
@@ -124,7 +126,7 @@ func comments() map[string]string {
 	types, fields := map[string]string{}, map[string]string{}
 	shape := map[string]*ast.StructType{}
 	for _, d := range slices.Concat(declarations(structs), declarations(steeringStructs),
-		declarations(feedStructs)) {
+		declarations(feedStructs), declarations(geoStructs)) {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok || decl.Tok != token.TYPE {
 			continue

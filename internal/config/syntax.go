@@ -30,6 +30,18 @@ func checkSyntax(syntax, raw string) (string, *complaint) {
 		return raw, checkToken(raw)
 	case "country":
 		return parseCountry(raw)
+	case "subdivision":
+		return parseSubdivision(raw)
+	case "region":
+		return parseRegion(raw)
+	case "asn":
+		return parseASN(raw)
+	case "latitude":
+		return parseDegrees(raw, 90)
+	case "longitude":
+		return parseDegrees(raw, 180)
+	case "distance":
+		return parseDistance(raw)
 	case "prefix":
 		return parsePrefix(raw)
 	case "network":

@@ -12,6 +12,7 @@ import (
 func (c *checker) traps() {
 	c.poolTraps()
 	c.policyTraps()
+	c.subdivisionTraps()
 	c.hostTraps()
 	c.probeTraps()
 	c.zoneTraps()

@@ -139,6 +139,11 @@ func (l *loader) scalar(n *yaml.Node, s *schema, path string) (any, bool) {
 	return v, true
 }
 
+// numeric reports whether what a syntax asks for looks like a number, quoted or not.
+func numeric(syntax string) bool {
+	return syntax == "asn" || syntax == "latitude" || syntax == "longitude"
+}
+
 // mistyped complains of a scalar of another type than the schema's: YAML has types of its
 // own, and a version that looks like a number must not become one in silence.
 func mistyped(n *yaml.Node, s *schema) *complaint {
@@ -147,7 +152,7 @@ func mistyped(n *yaml.Node, s *schema) *complaint {
 	case text:
 		// A word to choose may be one that YAML takes for a boolean.
 		word := tag == "!!bool" && slices.Contains(s.oneof, n.Value)
-		if tag != "!!str" && !word {
+		if tag != "!!str" && !word && !numeric(s.syntax) {
 			return complain("must be text, not %s: put it in quotes", described(n))
 		}
 	case number:

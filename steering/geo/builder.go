@@ -12,57 +12,112 @@ import (
 // Builder gathers ranges of addresses for a Locator. The zero value is ready. It is not safe
 // for concurrent use.
 type Builder struct {
-	countries []string
-	numbers   map[string]uint8
-	v4        []span[uint32]
-	v6        []span[uint64]
+	countries names
+	country   ranges[uint8]
+	asn       ranges[uint32]
+}
+
+// names number texts; 0 stands for the empty one.
+type names struct {
+	list    []string
+	numbers map[string]uint32
+}
+
+func (n *names) number(text string) uint32 {
+	if text == "" {
+		return 0
+	}
+	if i, known := n.numbers[text]; known {
+		return i
+	}
+	if n.numbers == nil {
+		n.numbers, n.list = map[string]uint32{}, []string{""}
+	}
+	i := uint32(len(n.list))
+	n.numbers[text] = i
+	n.list = append(n.list, text)
+	return i
+}
+
+// ranges are those of one fact.
+type ranges[V value] struct {
+	v4 []span[uint32, V]
+	v6 []span[uint64, V]
 }
 
 // span is a range of keys, both ends included, with its value.
-type span[K key] struct {
+type span[K key, V value] struct {
 	first, last K
-	value       uint8
+	value       V
 }
 
 // Add takes in a range of addresses of one family, both ends included, with its country's
 // two-letter code in upper case. IPv6 counts by whole /64; what doesn't fill one is left out.
 // The error says what is wrong with the range.
 func (b *Builder) Add(first, last netip.Addr, country string) error {
-	first, last = first.Unmap(), last.Unmap()
-	switch {
-	case !first.IsValid() || !last.IsValid() || first.BitLen() != last.BitLen():
-		return fmt.Errorf("range %s to %s: not two addresses of one family", first, last)
-	case last.Less(first):
-		return fmt.Errorf("range %s to %s: its end comes before its start", first, last)
-	case !IsCode(country):
-		return fmt.Errorf("range %s to %s: %q is not a two-letter country code",
-			first, last, country)
-	}
-	value, err := b.number(country)
+	first, last, err := ordered(first, last)
 	if err != nil {
 		return err
 	}
+	if !IsCode(country) {
+		return fmt.Errorf("range %s to %s: %q is not a two-letter country code",
+			first, last, country)
+	}
+	n := b.countries.number(country)
+	if n > 255 {
+		return errors.New("more than 255 countries")
+	}
+	b.country.add(first, last, uint8(n))
+	return nil
+}
+
+// AddASN is Add for the number of the autonomous system, which isn't 0.
+func (b *Builder) AddASN(first, last netip.Addr, asn uint32) error {
+	first, last, err := ordered(first, last)
+	if err != nil {
+		return err
+	}
+	if asn == 0 {
+		return fmt.Errorf("range %s to %s: 0 is no AS", first, last)
+	}
+	b.asn.add(first, last, asn)
+	return nil
+}
+
+// ordered returns both ends of a range, IPv4 as such.
+func ordered(first, last netip.Addr) (netip.Addr, netip.Addr, error) {
+	first, last = first.Unmap(), last.Unmap()
+	switch {
+	case !first.IsValid() || !last.IsValid() || first.BitLen() != last.BitLen():
+		return first, last, fmt.Errorf("range %s to %s: not two addresses of one family", first, last)
+	case last.Less(first):
+		return first, last, fmt.Errorf("range %s to %s: its end comes before its start", first, last)
+	}
+	return first, last, nil
+}
+
+// add takes in a range that is ordered.
+func (r *ranges[V]) add(first, last netip.Addr, value V) {
 	if first.Is4() {
-		b.v4 = append(b.v4, span[uint32]{key4(first), key4(last), value})
-		return nil
+		r.v4 = append(r.v4, span[uint32, V]{key4(first), key4(last), value})
+		return
 	}
 	from, to := key6(first), key6(last)
 	if lower := netip.PrefixFrom(first, 64).Masked().Addr(); lower != first {
 		if from == ^uint64(0) {
-			return nil
+			return
 		}
 		from++ // the first /64 is not whole
 	}
 	if next := last.Next(); next.IsValid() && key6(next) == to {
 		if to == 0 {
-			return nil
+			return
 		}
 		to-- // nor is the last
 	}
 	if from <= to {
-		b.v6 = append(b.v6, span[uint64]{from, to, value})
+		r.v6 = append(r.v6, span[uint64, V]{from, to, value})
 	}
-	return nil
 }
 
 // IsCode reports whether a text looks like an ISO 3166-1 alpha-2 code: two letters in upper
@@ -71,21 +126,18 @@ func IsCode(s string) bool {
 	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
 }
 
-// number returns the value that stands for a country.
-func (b *Builder) number(country string) (uint8, error) {
-	if n, ok := b.numbers[country]; ok {
-		return n, nil
+// IsSubdivision reports whether a text looks like an ISO 3166-2 code in upper case: a country,
+// a hyphen, and one to three letters or digits.
+func IsSubdivision(s string) bool {
+	if len(s) < 4 || len(s) > 6 || !IsCode(s[:2]) || s[2] != '-' {
+		return false
 	}
-	if b.numbers == nil {
-		b.numbers, b.countries = map[string]uint8{}, []string{""}
+	for _, c := range []byte(s[3:]) {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			return false
+		}
 	}
-	if len(b.countries) > 255 {
-		return 0, errors.New("more than 255 countries")
-	}
-	n := uint8(len(b.countries))
-	b.numbers[country] = n
-	b.countries = append(b.countries, country)
-	return n, nil
+	return true
 }
 
 // Build makes the Locator: sorted, with neighbours of one country merged, and without what
@@ -93,66 +145,77 @@ func (b *Builder) number(country string) (uint8, error) {
 // the inner one of two that lie within each other. The origin says in words where the data
 // comes from, the date how old it is. No ranges at all are an error.
 func (b *Builder) Build(origin string, date time.Time, blank []netip.Prefix) (*Locator, error) {
-	if len(b.v4)+len(b.v6) == 0 {
+	if len(b.country.v4)+len(b.country.v6)+len(b.asn.v4)+len(b.asn.v6) == 0 {
 		return nil, errors.New("no ranges of addresses")
 	}
-	l := &Locator{origin: origin, date: date.UTC(), countries: slices.Clone(b.countries)}
-	var blank4 []span[uint32]
-	var blank6 []span[uint64]
+	l := newLocator()
+	var holes ranges[uint8]
 	for _, p := range blank {
 		if p.Addr().Is4() {
-			blank4 = append(blank4, span4(p, 1))
+			holes.v4 = append(holes.v4, span4(p, uint8(1)))
 		} else {
-			blank6 = append(blank6, span6(p, 1))
+			holes.v6 = append(holes.v6, span6(p, uint8(1)))
 		}
 	}
-	l.v4, l.v6 = cut(b.v4, blank4), cut(b.v6, blank6)
-	return l, nil
+	if len(b.country.v4)+len(b.country.v6) > 0 {
+		l.countries = slices.Clone(b.countries.list)
+		l.country = b.country.layer(origin, date, holes)
+	}
+	if len(b.asn.v4)+len(b.asn.v6) > 0 {
+		l.asn = b.asn.layer(origin, date, holes)
+		l.numberASNs()
+	}
+	return l.settle(), nil
+}
+
+func (r *ranges[V]) layer(origin string, date time.Time, holes ranges[uint8]) layer[V] {
+	return layer[V]{about: about{origin, date.UTC()},
+		v4: cut(r.v4, holes.v4), v6: cut(r.v6, holes.v6)}
 }
 
 // cut makes segments of spans, and takes those of blank out.
-func cut[K key](spans, blank []span[K]) segments[K] {
-	inner := func(_, inside uint8) uint8 { return inside }
+func cut[K key, V value](spans []span[K, V], blank []span[K, uint8]) segments[K, V] {
+	inner := func(_, inside V) V { return inside }
 	first := func(around, inside uint8) uint8 { return min(around, inside) }
-	s := merge(sweep(spans, inner), sweep(blank, first), func(country, hole uint8) uint8 {
+	s := merge(sweep(spans, inner), sweep(blank, first), func(fact V, hole uint8) V {
 		if hole != 0 {
 			return 0
 		}
-		return country
+		return fact
 	})
 	s.finish()
 	return s
 }
 
 // span4 is an IPv4 prefix as a span.
-func span4(p netip.Prefix, value uint8) span[uint32] {
+func span4[V value](p netip.Prefix, v V) span[uint32, V] {
 	first := key4(p.Masked().Addr())
-	return span[uint32]{first, first | uint32(1<<(32-p.Bits())-1), value}
+	return span[uint32, V]{first, first | uint32(1<<(32-p.Bits())-1), v}
 }
 
 // span6 is an IPv6 prefix of at most 64 bits as a span; a longer one counts as its /64.
-func span6(p netip.Prefix, value uint8) span[uint64] {
+func span6[V value](p netip.Prefix, v V) span[uint64, V] {
 	length := min(p.Bits(), 64)
 	first := key6(netip.PrefixFrom(p.Addr(), length).Masked().Addr())
-	return span[uint64]{first, first | (1<<(64-length) - 1), value}
+	return span[uint64, V]{first, first | (1<<(64-length) - 1), v}
 }
 
 // sweep makes segments of spans in any order; value 0 is where there is none. Of a span that
 // lies within another, pick tells the value; spans that overlap otherwise don't know each
 // other's value, and the one that begins later wins.
-func sweep[K key](spans []span[K], pick func(around, inside uint8) uint8) segments[K] {
-	sorted := slices.SortedStableFunc(slices.Values(spans), func(a, b span[K]) int {
+func sweep[K key, V value](spans []span[K, V], pick func(around, inside V) V) segments[K, V] {
+	sorted := slices.SortedStableFunc(slices.Values(spans), func(a, b span[K, V]) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last))
 	})
-	s := segments[K]{
-		starts: make([]K, 0, 2*len(spans)+1), values: make([]uint8, 0, 2*len(spans)+1),
+	s := segments[K, V]{
+		starts: make([]K, 0, 2*len(spans)+1), values: make([]V, 0, 2*len(spans)+1),
 	}
 	s.add(0, 0)
-	var open []span[K] // each within the one before
-	end := func() {    // of the innermost span
+	var open []span[K, V] // each within the one before
+	end := func() {       // of the innermost span
 		last := open[len(open)-1].last
 		open = open[:len(open)-1]
-		around := uint8(0)
+		around := V(0)
 		if len(open) > 0 {
 			around = open[len(open)-1].value
 		}
@@ -180,10 +243,12 @@ func sweep[K key](spans []span[K], pick func(around, inside uint8) uint8) segmen
 }
 
 // merge lays two tables over each other. Its result has no index yet.
-func merge[K key](a, b segments[K], value func(a, b uint8) uint8) segments[K] {
-	s := segments[K]{
+func merge[K key, A, B, V value](
+	a segments[K, A], b segments[K, B], value func(a A, b B) V,
+) segments[K, V] {
+	s := segments[K, V]{
 		starts: make([]K, 0, len(a.starts)+len(b.starts)),
-		values: make([]uint8, 0, len(a.starts)+len(b.starts)),
+		values: make([]V, 0, len(a.starts)+len(b.starts)),
 	}
 	for i, j := 0, 0; ; {
 		s.add(max(a.starts[i], b.starts[j]), value(a.values[i], b.values[j]))

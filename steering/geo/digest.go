@@ -16,7 +16,28 @@ func (l *Locator) Digest() [sha256.Size]byte {
 	for _, c := range l.countries {
 		b = appendText(b, c)
 	}
-	b = appendSegments(b, l.v4)
-	b = appendSegments(b, l.v6)
+	b = appendSegments(b, l.country.v4)
+	b = appendSegments(b, l.country.v6)
+	if l.subdivision.known() {
+		b = append(b, "subdivision"...)
+		for _, s := range l.subdivisions {
+			b = appendText(b, s)
+		}
+		b = appendSegments(appendSegments(b, l.subdivision.v4), l.subdivision.v6)
+	}
+	if l.asn.known() {
+		b = append(b, "asn"...)
+		for _, asn := range l.asns {
+			b = binary.AppendUvarint(b, uint64(asn))
+		}
+		b = appendSegments(appendSegments(b, l.asn.v4), l.asn.v6)
+	}
+	if l.point.known() {
+		b = append(b, "point"...)
+		for _, p := range l.points {
+			b = binary.AppendVarint(binary.AppendVarint(b, int64(p.Lat)), int64(p.Lon))
+		}
+		b = appendSegments(appendSegments(b, l.point.v4), l.point.v6)
+	}
 	return sha256.Sum256(b)
 }

@@ -15,8 +15,8 @@ import (
 
 // Limits of a file of country data: on disk, and unpacked.
 const (
-	maxFile     = 64 << 20
-	maxUnpacked = 256 << 20
+	maxFile     = 512 << 20
+	maxUnpacked = 512 << 20
 )
 
 // Open reads a file of country data, in any of the forms that Read takes. It reads the whole
@@ -43,9 +43,10 @@ func Open(path string) (*Locator, error) {
 	return l, nil
 }
 
-// Read reads country data: the packed form that Pack writes, or text with one range on a line,
+// Read reads geo data: an MMDB (see readMMDB), the packed form that Pack writes, or text with one range on a line,
 // first and last address and then the country's code, parted by commas or tabs. With tabs the
-// code may also be the fourth column, behind an AS number; further columns don't count. A line
+// code may also be the fourth column, behind an AS number, which counts then; further columns
+// don't. A line
 // with the code "None" or "ZZ", or without one, belongs to no country. Either form may be
 // packed with gzip. The origin and the day are for what Read can't see in the data.
 func Read(raw []byte, origin string, day time.Time) (*Locator, error) {
@@ -59,11 +60,10 @@ func Read(raw []byte, origin string, day time.Time) (*Locator, error) {
 		}
 	}
 	switch {
-	case bytes.HasPrefix(raw, []byte(magic)):
+	case bytes.HasPrefix(raw, []byte(magic)), bytes.HasPrefix(raw, []byte(magicASN)):
 		return unpack(raw)
-	case bytes.Contains(raw, []byte("\xab\xcd\xefMaxMind.com")):
-		return nil, errors.New("is in MMDB format, which is not read: " +
-			"give the same vendor's ranges as text, first address, last address, country")
+	case bytes.Contains(raw, []byte(mmdbMark)):
+		return readMMDB(raw, origin)
 	}
 	return readText(raw, origin, day)
 }
@@ -77,9 +77,12 @@ func readText(raw []byte, origin string, day time.Time) (*Locator, error) {
 		if text == "" || text[0] == '#' {
 			continue
 		}
-		first, last, country, err := parseLine(text)
+		first, last, country, asn, err := parseLine(text)
 		if err == nil && country != "" {
 			err = b.Add(first, last, country)
+		}
+		if err == nil && asn != 0 {
+			err = b.AddASN(first, last, asn)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
@@ -88,8 +91,8 @@ func readText(raw []byte, origin string, day time.Time) (*Locator, error) {
 	return b.Build(origin, day, nil)
 }
 
-// parseLine reads one line of text. No country is "".
-func parseLine(text string) (first, last netip.Addr, country string, err error) {
+// parseLine reads one line of text. No country is "", and no AS 0.
+func parseLine(text string) (first, last netip.Addr, country string, asn uint32, err error) {
 	comma := ","
 	if strings.Contains(text, "\t") {
 		comma = "\t"
@@ -99,21 +102,21 @@ func parseLine(text string) (first, last netip.Addr, country string, err error) 
 		fields[i] = strings.Trim(strings.TrimSpace(fields[i]), `"`)
 	}
 	if len(fields) < 3 {
-		return first, last, "", errors.New("has no first address, last address and country")
+		return first, last, "", 0, errors.New("has no first address, last address and country")
 	}
 	if first, err = netip.ParseAddr(fields[0]); err != nil {
-		return first, last, "", err
+		return first, last, "", 0, err
 	}
 	if last, err = netip.ParseAddr(fields[1]); err != nil {
-		return first, last, "", err
+		return first, last, "", 0, err
 	}
 	country = fields[2]
-	if _, err := strconv.ParseUint(country, 10, 32); err == nil && len(fields) > 3 {
-		country = fields[3]
+	if n, err := strconv.ParseUint(country, 10, 32); err == nil && len(fields) > 3 {
+		country, asn = fields[3], uint32(n)
 	}
 	switch country {
 	case "None", "ZZ", "-":
 		country = ""
 	}
-	return first, last, country, nil
+	return first, last, country, asn, nil
 }

@@ -9,6 +9,10 @@ import (
 // than a /64 is told apart.
 type key interface{ uint32 | uint64 }
 
+// value is what holds for a range: a class, or the number of a country, an AS and so on in a list.
+// 0 is nothing.
+type value interface{ uint8 | uint32 }
+
 // The shape of the index: a cell with more than leafSegments is cut once more, into so many
 // cells that there are spread segments for each of them, were they spread evenly.
 const (
@@ -19,9 +23,9 @@ const (
 
 // segments cut the whole space of keys into ranges that have one value each. Segment i reaches
 // from starts[i] to starts[i+1]-1; starts[0] is 0, and neighbours have different values.
-type segments[K key] struct {
+type segments[K key, V value] struct {
 	starts []K
-	values []uint8
+	values []V
 	// cells are the index, a tree: those of the root stand first and have 1<<shift keys each,
 	// from base on. Addresses in use lie in clumps, IPv6 above all, and it follows them.
 	cells []cell
@@ -40,7 +44,7 @@ type cell struct {
 
 // add appends a segment while a table is made. Starts must not fall; a segment at the last
 // one's start replaces it, one with the last one's value lengthens it.
-func (s *segments[K]) add(start K, value uint8) {
+func (s *segments[K, V]) add(start K, value V) {
 	if n := len(s.starts); n > 0 && s.starts[n-1] == start {
 		s.starts, s.values = s.starts[:n-1], s.values[:n-1]
 	}
@@ -52,7 +56,7 @@ func (s *segments[K]) add(start K, value uint8) {
 }
 
 // finish makes the index.
-func (s *segments[K]) finish() {
+func (s *segments[K, V]) finish() {
 	s.starts, s.values = slices.Clip(s.starts), slices.Clip(s.values)
 	if len(s.starts) < 2 {
 		return
@@ -69,7 +73,7 @@ func (s *segments[K]) finish() {
 
 // grow appends n cells of 1<<shift keys from base on, and then the cells of those that hold
 // too many segments. Segment at holds the first key.
-func (s *segments[K]) grow(base K, shift uint8, n, at int) {
+func (s *segments[K, V]) grow(base K, shift uint8, n, at int) {
 	own := len(s.cells)
 	s.cells = append(s.cells, make([]cell, n)...)
 	for i := range n {
@@ -93,7 +97,7 @@ func (s *segments[K]) grow(base K, shift uint8, n, at int) {
 }
 
 // find returns the segment that holds k.
-func (s *segments[K]) find(k K) int {
+func (s *segments[K, V]) find(k K) int {
 	if len(s.cells) == 0 || k < s.base {
 		return 0
 	}
@@ -120,7 +124,7 @@ func (s *segments[K]) find(k K) int {
 
 // scope returns the length of the shortest prefix that holds k and lies whole in segment i: it
 // must leave out the last key before the segment and the first one behind it.
-func (s *segments[K]) scope(k K, i int) uint8 {
+func (s *segments[K, V]) scope(k K, i int) uint8 {
 	n := 0
 	if i > 0 {
 		n = common(k, s.starts[i]-1) + 1

@@ -2,9 +2,11 @@ package geo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,36 +25,100 @@ const (
 	remindEvery = 24 * time.Hour
 )
 
-// Data is country data and the file that it came from, if any.
+// Wants says where the data comes from and what it is needed for.
+type Wants struct {
+	// Files are tried in this order: each fact is from the first that has any of it.
+	Files []string
+	// Country and ASN want the built-in data where no file has the fact.
+	Country, ASN bool
+}
+
+// Data is geo data and the files that it came from, if any.
 type Data struct {
 	// Locator is nil when no data is wanted.
 	Locator *Locator
-	path    string
-	stamp   stamp // of the file as it was read; zero when something stands in for it
+	wants   Wants
+	parts   []part // of the files
 }
 
-// Load reads the file at path, or the built-in data when path is empty.
-func Load(path string) (Data, error) {
-	if path == "" {
-		l, err := Builtin()
-		return Data{Locator: l}, err
+// part is what one file says.
+type part struct {
+	stamp   stamp    // of the file as it was read; zero when it couldn't be
+	locator *Locator // empty when it couldn't be read
+}
+
+// Load reads what is wanted. The error holds every file that can't be read; there is no data then.
+func Load(w Wants) (Data, error) {
+	d, err := StandIn(w)
+	if err != nil {
+		return Data{}, err
 	}
-	d := Data{path: path, stamp: stampOf(path)} // taken first: a later change is seen later
-	var err error
-	d.Locator, err = Open(path)
-	return d, err
+	return d, nil
 }
 
-// StandIn is the built-in data in place of a file that can't be read now. A Source that uses
-// it takes the file as soon as it can be read.
-func StandIn(path string) (Data, error) {
-	l, err := Builtin()
-	return Data{Locator: l, path: path}, err
+// StandIn is Load for data that is needed though files can't be read: the built-in data and the
+// other files stand in for them, and a Source that uses it takes them as soon as they can be read.
+// The error says why, and there is data all the same unless the built-in data is damaged.
+func StandIn(w Wants) (Data, error) {
+	d := Data{wants: w}
+	var errs []error
+	for _, path := range w.Files {
+		p := part{stamp: stampOf(path)} // taken first: a later change is seen later
+		var err error
+		if p.locator, err = Open(path); err != nil {
+			errs = append(errs, err)
+			p = part{locator: newLocator()}
+		}
+		d.parts = append(d.parts, p)
+	}
+	return d, errors.Join(errors.Join(errs...), d.join())
 }
 
-// Current reports whether loading from the same place again would give the same data.
-func (d Data) Current() bool {
-	return d.path == "" || d.stamp != stamp{} && d.stamp == stampOf(d.path)
+// join makes the Locator of the parts and the built-in data.
+func (d *Data) join() error {
+	var all []*Locator
+	country, asn := !d.wants.Country, !d.wants.ASN
+	for _, p := range d.parts {
+		all = append(all, p.locator)
+		country, asn = country || p.locator.country.known(), asn || p.locator.asn.known()
+	}
+	if !country {
+		l, err := Builtin()
+		if err != nil {
+			return err
+		}
+		all = append(all, l)
+	}
+	if !asn {
+		l, err := BuiltinASN()
+		if err != nil {
+			return err
+		}
+		all = append(all, l)
+	}
+	d.Locator = nil
+	switch len(all) {
+	case 0:
+	case 1:
+		d.Locator = all[0]
+	default:
+		d.Locator = overlay(all)
+	}
+	return nil
+}
+
+// Current reports whether loading the same again would give the same data.
+func (d Data) Current(w Wants) bool {
+	if w.Country != d.wants.Country || w.ASN != d.wants.ASN ||
+		!slices.Equal(w.Files, d.wants.Files) {
+		return false
+	}
+	for i, path := range w.Files {
+		if p := d.parts[i]; p.stamp == (stamp{}) || p.stamp != stampOf(path) {
+			return false
+		}
+	}
+	return true
 }
 
 // stamp tells one content of a file from another without reading it.
@@ -79,8 +145,8 @@ type SourceConfig struct {
 	OnChange func(*Locator)
 }
 
-// Source keeps the country data in force and follows its file. A file that is gone or can't be
-// read changes nothing: the last good data serves on. Its methods are safe for concurrent use.
+// Source keeps the geo data in force and follows its files. A file that is gone, can't be read or
+// says that it is older changes nothing: the last good data serves on. Its methods are safe for concurrent use.
 type Source struct {
 	config  SourceConfig
 	log     *slog.Logger
@@ -89,10 +155,15 @@ type Source struct {
 	mu         sync.Mutex // guards what follows; held over no reading
 	data       Data
 	generation int       // of data: rises with each Use
-	seen       stamp     // of the file at the last look
-	tried      stamp     // of the file when it was last read in vain
-	failed     string    // why the file could not be read; empty when it could
+	files      []watch   // one for each file of data
 	warned     time.Time // when aged data was last warned of
+}
+
+// watch is what a Source knows of a file that it follows.
+type watch struct {
+	seen   stamp  // at the last look
+	tried  stamp  // when it was last read in vain
+	failed string // why it could not be read; empty when it could
 }
 
 // NewSource returns a source without data.
@@ -111,7 +182,11 @@ func NewSource(c SourceConfig) *Source {
 // Use puts data in force in place of what was there. It doesn't call OnChange.
 func (s *Source) Use(d Data) {
 	s.mu.Lock()
-	s.data, s.seen, s.tried, s.failed, s.warned = d, d.stamp, stamp{}, "", time.Time{}
+	s.data, s.warned = d, time.Time{}
+	s.files = make([]watch, len(d.parts))
+	for i, p := range d.parts {
+		s.files[i].seen = p.stamp
+	}
 	s.generation++
 	s.mu.Unlock()
 	s.remind()
@@ -127,7 +202,7 @@ func (s *Source) Data() Data {
 // date is the day of the data in force, zero when there is none.
 func (s *Source) date() time.Time { return s.Data().Locator.Date() }
 
-// Run follows the file until ctx ends; then it returns nil. Call it once.
+// Run follows the files until ctx ends; then it returns nil. Call it once.
 func (s *Source) Run(ctx context.Context) error {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
@@ -136,70 +211,99 @@ func (s *Source) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			s.look()
+			for i := range s.Data().parts {
+				s.look(i)
+			}
 			s.remind()
 		}
 	}
 }
 
-// look reads the file if it has changed and come to rest.
-func (s *Source) look() {
+// look reads a file if it has changed and come to rest.
+func (s *Source) look(i int) {
 	s.mu.Lock()
-	d, generation, seen, tried := s.data, s.generation, s.seen, s.tried
-	s.mu.Unlock()
-	if d.path == "" {
-		return
+	if i >= len(s.files) {
+		s.mu.Unlock()
+		return // other data was put in force
 	}
-	now := stampOf(d.path)
-	s.mu.Lock()
-	s.seen = now
+	d, generation, w := s.data, s.generation, s.files[i]
+	path := d.wants.Files[i]
+	now := stampOf(path)
+	s.files[i].seen = now
 	s.mu.Unlock()
 	switch {
 	case now == stamp{}:
-		s.fail(fmt.Errorf("file %s is gone", d.path))
-	case now == d.stamp || now == tried || now != seen:
+		s.fail(i, generation, now, fmt.Errorf("file %s is gone", path))
+	case now == d.parts[i].stamp || now == w.tried || now != w.seen:
 	default:
-		fresh, err := Load(d.path)
+		l, err := Open(path)
+		if err == nil {
+			err = older(d.parts[i].locator, l, path)
+		}
 		if err != nil {
-			s.mu.Lock()
-			s.tried = now
-			s.mu.Unlock()
-			s.fail(err)
+			s.fail(i, generation, now, err)
 			return
 		}
-		s.take(fresh, generation)
+		s.take(i, generation, part{now, l})
 	}
 }
 
-// take puts data that was read in force, unless Use was called meanwhile.
-func (s *Source) take(d Data, generation int) {
+// older says why data of a file is not to take the place of what was read from there before.
+// A Data that is loaded afresh may hold it.
+func older(before, l *Locator, path string) error {
+	was, is := before.Date(), l.Date()
+	if !is.Before(was) || !before.dated || !l.dated {
+		return nil
+	}
+	return fmt.Errorf("file %s is of %s, older than what is in force from there, of %s: "+
+		"reload the configuration to go back to it", path, is.Format(time.DateOnly),
+		was.Format(time.DateOnly))
+}
+
+// take puts what a file says in force, unless Use was called meanwhile.
+func (s *Source) take(i, generation int, p part) {
+	d := s.Data() // Run alone changes its parts, but for Use
+	if i >= len(d.parts) {
+		return
+	}
+	d.parts = slices.Clone(d.parts)
+	d.parts[i] = p
+	if err := d.join(); err != nil {
+		s.fail(i, generation, p.stamp, err)
+		return
+	}
 	s.mu.Lock()
 	stale := generation != s.generation
 	if !stale {
-		s.data, s.failed, s.warned = d, "", time.Time{}
+		s.data, s.files[i].failed, s.warned = d, "", time.Time{}
 	}
 	s.mu.Unlock()
 	if stale {
 		return
 	}
 	s.metrics.reads.WithLabelValues("taken").Inc()
-	s.log.Info("country data read", "source", d.Locator.Origin(), "date", d.Locator.Date())
+	s.log.Info("geo data read", "source", p.locator.Origin(), "date", p.locator.Date())
 	if s.config.OnChange != nil {
 		s.config.OnChange(d.Locator)
 	}
 }
 
-// fail counts and logs why the file can't be read, once for each reason.
-func (s *Source) fail(err error) {
+// fail counts and logs why a file can't be read, once for each reason.
+func (s *Source) fail(i, generation int, at stamp, err error) {
 	s.mu.Lock()
-	known := s.failed == err.Error()
-	s.failed = err.Error()
+	if generation != s.generation {
+		s.mu.Unlock()
+		return
+	}
+	w := &s.files[i]
+	known := w.failed == err.Error()
+	w.failed, w.tried = err.Error(), at
 	s.mu.Unlock()
 	if known {
 		return
 	}
 	s.metrics.reads.WithLabelValues("refused").Inc()
-	s.log.Warn("country data not read, the last good one serves on", "err", err)
+	s.log.Warn("geo data not read, the last good one serves on", "err", err)
 }
 
 // remind warns of aged data, once a day.
@@ -207,13 +311,13 @@ func (s *Source) remind() {
 	now := s.config.Now()
 	s.mu.Lock()
 	l := s.data.Locator
-	due := l != nil && now.Sub(l.date) > Aged && now.Sub(s.warned) >= remindEvery
+	due := l != nil && now.Sub(l.Date()) > Aged && now.Sub(s.warned) >= remindEvery
 	if due {
 		s.warned = now
 	}
 	s.mu.Unlock()
 	if due {
-		s.log.Warn("country data aged", "source", l.origin, "date", l.date,
-			"days", int(now.Sub(l.date).Hours()/24))
+		s.log.Warn("geo data aged", "source", l.Origin(), "date", l.Date(),
+			"days", int(now.Sub(l.Date()).Hours()/24))
 	}
 }

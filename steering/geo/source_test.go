@@ -79,7 +79,7 @@ func follow(t *testing.T, f func(d *desk)) {
 			OnChange: func(l *geo.Locator) { d.told <- where(l, "192.1.0.1") },
 		})
 		d.write("192.1.0.0,192.1.0.255,DE", 0)
-		data, err := geo.Load(path)
+		data, err := geo.Load(geo.Wants{Files: []string{path}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestAChangedFileIsReadWhenItHasComeToRest(t *testing.T) {
 		if d.country() != "AT" || len(d.told) != 1 || <-d.told != "AT" {
 			t.Errorf("10 s after its change the file isn't in force: %s", d.country())
 		}
-		if n := d.log.count("country data read"); n != 1 {
+		if n := d.log.count("geo data read"); n != 1 {
 			t.Errorf("%d log lines, want 1", n)
 		}
 	})
@@ -139,7 +139,7 @@ func TestAFileThatCannotBeReadLeavesTheLastGoodDataInForce(t *testing.T) {
 		if d.country() != "DE" || len(d.told) != 0 {
 			t.Errorf("in force is %q", d.country())
 		}
-		if n := d.log.count("country data not read"); n != 2 {
+		if n := d.log.count("geo data not read"); n != 2 {
 			t.Errorf("%d warnings, want one for each reason", n)
 		}
 		d.write("192.1.0.0,192.1.0.255,CH", 3)
@@ -155,14 +155,18 @@ func TestAFileThatCannotBeReadLeavesTheLastGoodDataInForce(t *testing.T) {
 
 func TestAFileThatWasMissingAtTheStartIsTakenWhenItAppears(t *testing.T) {
 	follow(t, func(d *desk) {
-		data, err := geo.StandIn(d.path)
-		if err != nil {
+		if err := os.Remove(d.path); err != nil {
 			t.Fatal(err)
+		}
+		data, err := geo.StandIn(geo.Wants{Files: []string{d.path}, Country: true})
+		if err == nil {
+			t.Error("the missing file is no error")
 		}
 		d.source.Use(data)
 		if d.country() == "DE" {
-			t.Fatal("the built-in data says DE already: choose another address")
+			t.Error("the built-in data says DE already: choose another address")
 		}
+		d.write("192.1.0.0,192.1.0.255,DE", 1)
 		d.wait(10 * time.Second)
 		if d.country() != "DE" {
 			t.Errorf("in force is %q", d.country())
@@ -185,19 +189,19 @@ func TestAgedDataIsWarnedOfOnceADayAndItsAgeShown(t *testing.T) {
 	follow(t, func(d *desk) {
 		d.ahead.Store(int64(178*24*time.Hour + 23*time.Hour))
 		d.wait(time.Hour)
-		if n := d.log.count("country data aged"); n != 0 {
+		if n := d.log.count("geo data aged"); n != 0 {
 			t.Errorf("%d warnings after 179 days, want none", n)
 		}
 		if got := d.metric("pointsman_geo_data_age_seconds"); got < 178*86400 || got > 180*86400 {
 			t.Errorf("the age shown is %v s", got)
 		}
 		d.wait(72 * time.Hour)
-		if n := d.log.count("country data aged"); n != 2 {
+		if n := d.log.count("geo data aged"); n != 2 {
 			t.Errorf("%d warnings by day 182, want 2", n)
 		}
 		d.source.Use(geo.Data{})
 		d.wait(72 * time.Hour)
-		if n := d.log.count("country data aged"); n != 2 {
+		if n := d.log.count("geo data aged"); n != 2 {
 			t.Error("a warning of data that is not in force")
 		}
 		if got := d.metric("pointsman_geo_data_age_seconds"); got != 0 {
@@ -225,18 +229,18 @@ func (d *desk) metric(name string) float64 {
 
 func TestLoadSaysWhyAFileIsNoCountryData(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.mmdb")
-	_, err := geo.Load(path)
+	_, err := geo.Load(geo.Wants{Files: []string{path}})
 	if err == nil || !strings.Contains(err.Error(), "opening country data") {
 		t.Errorf("a missing file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("\xab\xcd\xefMaxMind.com"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = geo.Load(path)
-	if err == nil || !strings.Contains(err.Error(), "is in MMDB format") {
+	_, err = geo.Load(geo.Wants{Files: []string{path}})
+	if err == nil || !strings.Contains(err.Error(), "reading MMDB: ") {
 		t.Errorf("an MMDB: %v", err)
 	}
-	data, err := geo.Load("")
+	data, err := geo.Load(geo.Wants{Country: true})
 	if err != nil {
 		t.Fatal(err)
 	}

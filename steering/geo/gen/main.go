@@ -1,6 +1,6 @@
-// Command gen makes the country table that is built into package geo. Two lists of ranges
-// flow in, one for each family; the packed table flows out. It owns no goroutine. README.md
-// beside it says where the lists come from.
+// Command gen makes the tables that are built into package geo. Two lists of ranges flow in, one
+// for each family; the packed table flows out. Or a list of settlements flows in and the centres
+// of countries flow out. It owns no goroutine. README.md beside it says where the lists come from.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,13 +20,21 @@ import (
 )
 
 func main() {
-	v4 := flag.String("v4", "", "list of IPv4 ranges: first address, last address, country")
+	v4 := flag.String("v4", "", "list of IPv4 ranges: first address, last address, country or AS number")
 	v6 := flag.String("v6", "", "list of IPv6 ranges")
 	day := flag.String("date", "", "day of the data, as in 2026-06-17")
 	origin := flag.String("origin", "Number Resource Organization, CC BY 4.0",
 		"where the data comes from, with its licence")
 	out := flag.String("out", "steering/geo/data/country.geo", "file to write")
+	cities := flag.String("cities", "", "list of settlements, for centres in place of a table")
 	flag.Parse()
+	if *cities != "" {
+		if err := centres(*cities, *out, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "gen:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*v4, *v6, *day, *origin, *out, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
@@ -79,8 +88,8 @@ func read(b *geo.Builder, path string) (int, error) {
 		if !lines.Scan() {
 			return rows, lines.Err()
 		}
-		fields := strings.Split(lines.Text(), ",")
-		if len(fields) != 3 {
+		fields := strings.SplitN(lines.Text(), ",", 4) // the fourth is an AS's name
+		if len(fields) < 3 {
 			return rows, fmt.Errorf("line %d: %d fields, want 3", rows+1, len(fields))
 		}
 		first, err1 := netip.ParseAddr(fields[0])
@@ -88,7 +97,11 @@ func read(b *geo.Builder, path string) (int, error) {
 		if err := errors.Join(err1, err2); err != nil {
 			return rows, fmt.Errorf("line %d: %w", rows+1, err)
 		}
-		if err := b.Add(first, last, fields[2]); err != nil {
+		add := func() error { return b.Add(first, last, fields[2]) }
+		if asn, err := strconv.ParseUint(fields[2], 10, 32); err == nil {
+			add = func() error { return b.AddASN(first, last, uint32(asn)) }
+		}
+		if err := add(); err != nil {
 			return rows, fmt.Errorf("line %d: %w", rows+1, err)
 		}
 	}

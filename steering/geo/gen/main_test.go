@@ -31,7 +31,7 @@ func TestTheGeneratorPacksRangesWithoutSpecialPurposeOnes(t *testing.T) {
 	if !strings.Contains(said.String(), "3 rows became 5 IPv4 and 3 IPv6 ranges of 2 countries") {
 		t.Errorf("it says %q", said.String())
 	}
-	data, err := geo.Load(out)
+	data, err := geo.Load(geo.Wants{Files: []string{out}})
 	if err != nil {
 		t.Fatal(err)
 	}
