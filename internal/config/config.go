@@ -493,21 +493,6 @@ type Backend struct {
 	Probe Probe `koanf:"probe"`
 }
 
-// Audience is clients by where they are.
-type Audience struct {
-	// Countries are two-letter codes (ISO 3166-1); whose country is known only from data.
-	Countries []string `koanf:"countries" syntax:"country"`
-	// Subdivisions are parts of countries as in US-CA (ISO 3166-2); they are known only from
-	// files of city data (geo.files).
-	Subdivisions []string `koanf:"subdivisions" syntax:"subdivision"`
-	// ASNs are numbers of autonomous systems, as in 64496 or AS64496.
-	ASNs []string `koanf:"asns" syntax:"asn"`
-	// Prefixes are networks that belong to it, wherever the country data puts them.
-	Prefixes []string `koanf:"prefixes" syntax:"prefix"`
-	// Lists are names of geo.lists, whose prefixes belong to it as well.
-	Lists []string `koanf:"lists"`
-}
-
 // The values of HTTPS.Hints.
 const (
 	HintsAuto = "auto"

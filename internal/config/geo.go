@@ -29,3 +29,18 @@ type PrefixList struct {
 	// Prefixes are IPv4 and IPv6 networks, the latter of at most 64 bits.
 	Prefixes []string `koanf:"prefixes" required:"yes" syntax:"prefix"`
 }
+
+// Audience is clients by where they are.
+type Audience struct {
+	// Countries are two-letter codes (ISO 3166-1); whose country is known only from data.
+	Countries []string `koanf:"countries" syntax:"country"`
+	// Subdivisions are parts of countries as in US-CA (ISO 3166-2); they are known only from
+	// files of city data (geo.files).
+	Subdivisions []string `koanf:"subdivisions" syntax:"subdivision"`
+	// ASNs are numbers of autonomous systems, as in 64496 or AS64496.
+	ASNs []string `koanf:"asns" syntax:"asn"`
+	// Prefixes are networks that belong to it, wherever the country data puts them.
+	Prefixes []string `koanf:"prefixes" syntax:"prefix"`
+	// Lists are names of geo.lists, whose prefixes belong to it as well.
+	Lists []string `koanf:"lists"`
+}
