@@ -17,8 +17,9 @@ func wanted() map[string]admin.Scope {
 	return map[string]admin.Scope{
 		"GET /": "public", "GET /healthz": "public", "GET /readyz": "public", "GET /v1/": "public",
 		"GET /metrics": "read", "GET /v1/status": "read", "GET /v1/explain": "read",
-		"GET /v1/loop":   "read",
-		"GET /v1/events": "read", "GET /v1/stream": "read", "GET /v1/overrides": "read",
+		"GET /v1/loop": "read", "GET /v1/feeds": "read", "PUT /v1/feeds/{name}": "feed",
+		"DELETE /v1/feeds/{name}": "steer",
+		"GET /v1/events":          "read", "GET /v1/stream": "read", "GET /v1/overrides": "read",
 		"GET /v1/drills": "read", "GET /v1/drills/{id}": "read", "GET /v1/purges": "read",
 		"GET /v1/purges/{id}": "read", "GET /v1/providers": "read",
 		"POST /v1/overrides": "steer", "DELETE /v1/overrides/{id}": "steer",
