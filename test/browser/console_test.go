@@ -77,7 +77,7 @@ func (p *page) explain(t *testing.T) {
 	ask("cdn.example.test", "198.51.100.9")
 	p.eventually("an explanation", `document.querySelector('#explanation').textContent.includes('answer: edge')`)
 	text := eval[string](p, `document.querySelector('#explanation').textContent`)
-	for _, want := range []string{"1. ", "drain", "eve", "unhealthy", "ttl 20s", "reason fallback"} {
+	for _, want := range []string{"1. ", "drain", "eve", "unhealthy", "ttl 10s", "reason fallback"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the explanation has no %q:\n%s", want, text)
 		}

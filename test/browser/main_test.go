@@ -162,7 +162,9 @@ func (s *site) open() *page {
 	})
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
+			p.mu.Lock()
 			s.t.Logf("it complained of %q", p.complaints)
+			p.mu.Unlock()
 			text, _ := chromedp.Run(p, chromedp.Text("body"))
 			s.t.Logf("the page says:\n%s", text)
 		}
